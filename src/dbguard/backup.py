@@ -1,0 +1,191 @@
+"""Dump a target's databases into the catalog."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from dbguard import manifest, sql
+from dbguard.catalog import DATA, Catalog
+from dbguard.command import Command
+from dbguard.config import Settings
+from dbguard.containers import Containers
+from dbguard.engines import ENGINES
+from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, NotFound, StorageError
+from dbguard.intake import Intake
+from dbguard.lock import target_lock
+from dbguard.model import Archive, Database, Owner, Progress, Target, new_archive_id
+from dbguard.report import Report, Throttled, quiet
+from dbguard.sql import InvalidView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for beyond the defaults."""
+
+    databases: tuple[str, ...] = ()  # empty: all
+    skip_invalid_views: bool = False
+    adopt: bool = False
+
+
+def back_up(
+    target: Target,
+    *,
+    containers: Containers,
+    catalog: Catalog,
+    settings: Settings,
+    wish: Wish,
+    report: Report = quiet,
+) -> Archive:
+    """Takes one archive of one target, and publishes it when everything about it is proven.
+
+    Raises DumpFailed, StorageError or Busy; then nothing was published.
+    """
+    with target_lock(settings.state, target.name):
+        started = datetime.now(UTC)
+        owner = Owner(engine_id=containers.engine_id, project=target.name.project, service=target.name.service)
+        catalog.prepare(owner, adopt=wish.adopt)
+        databases, left_out = _what(target, containers, wish)
+        previous = next(iter(catalog.listing(target.name).archives), None)
+        _check_room(catalog, previous)
+        archive_id = new_archive_id(started)
+        argv = _argv(target, databases, left_out)
+        with _all_or_nothing(catalog, target, archive_id):
+            with catalog.create(target.name, archive_id, DATA) as out:
+                snapshot = datetime.now(UTC)
+                pipe = _pipe(target, settings)
+                intake = Intake(out, packed=bool(pipe), level=settings.level)
+                command = Command(argv=argv, login=target.login, pipe=pipe)
+                stall = settings.stall.total_seconds()
+                _dump(target, command, intake, containers, stall, _listener(target, previous, report))
+                intake.finish(databases)
+            _check_container(containers, target)
+            archive = manifest.describe(
+                target,
+                archive_id=archive_id,
+                owner=owner,
+                times=manifest.Times(started=started, snapshot=snapshot, finished=datetime.now(UTC)),
+                databases=databases,
+                left_out=left_out,
+                only=wish.databases,
+                options=argv[1:],
+                intake=intake,
+            )
+            catalog.publish(archive)
+        return archive
+
+
+# --- what to dump ---
+
+
+def _what(target: Target, containers: Containers, wish: Wish) -> tuple[tuple[Database, ...], tuple[InvalidView, ...]]:
+    """The databases to dump, and the views to leave out of them."""
+    found, invalid = sql.databases(sql.session(containers, target))
+    if missing := sorted(set(wish.databases) - {database.name for database in found}):
+        raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")
+    databases = tuple(database for database in found if not wish.databases or database.name in wish.databases)
+    if not databases:
+        raise NotFound(f"{target.name}: there is no database to back up", hint="system databases are never dumped")
+    names = {database.name for database in databases}
+    broken = tuple(view for view in invalid if view.database in names)
+    if broken and not wish.skip_invalid_views:
+        raise DumpFailed(
+            f"{target.name}: these views do not open, so they cannot be dumped: {'; '.join(map(str, broken))}",
+            hint="repair or drop them, or leave them out with --skip-invalid-views",
+        )
+    return tuple(_without(database, broken) for database in databases), broken
+
+
+def _without(database: Database, left_out: Sequence[InvalidView]) -> Database:
+    gone = {view.name for view in left_out if view.database == database.name}
+    views = tuple(name for name in database.objects.get("view", ()) if name not in gone)
+    return replace(database, objects={**database.objects, "view": views})
+
+
+def _argv(target: Target, databases: Sequence[Database], left_out: Sequence[InvalidView]) -> tuple[str, ...]:
+    skip = [(view.database, view.name) for view in left_out]
+    return ENGINES[target.server.engine].dump(target.programs.dump, target.server, databases, skip)
+
+
+def _pipe(target: Target, settings: Settings) -> tuple[str, ...]:
+    """Compress inside the container where it can: the stream out of it is the slowest part of the way."""
+    if settings.compression == "client" or not target.programs.zstd:
+        return ()
+    return ("zstd", f"-{settings.level}", "--quiet", "--check", "--stdout")
+
+
+# --- the dump itself ---
+
+
+def _dump(
+    target: Target,
+    command: Command,
+    intake: Intake,
+    containers: Containers,
+    stall: float,
+    listener: Callable[[Intake], None],
+) -> None:
+    try:
+        with containers.start(target.container.id, command, stall=stall) as process:
+            for chunk in process.output():
+                intake.take(chunk)
+                listener(intake)
+    except (ExecFailed, NotFound, ArchiveDamaged) as error:
+        raise DumpFailed(f"{target.name}: {error}", hint="nothing was published") from error
+    _check_messages(target, process.messages)
+
+
+def _check_messages(target: Target, messages: Iterable[str]) -> None:
+    known = ENGINES[target.server.engine].known_message
+    if unknown := [message for message in messages if not known(message)]:
+        raise DumpFailed(f"{target.name}: the dump ended with 0 but said: {'; '.join(unknown[:3])}")
+
+
+def _check_container(containers: Containers, target: Target) -> None:
+    """The dump is of one server only if its container ran on unchanged. Its name may have changed."""
+    try:
+        now = containers.inspect(target.container.id)
+    except NotFound as error:
+        raise DumpFailed(f"{target.name}: the container was removed during the dump") from error
+    if not now.running or now.started != target.container.started:
+        raise DumpFailed(f"{target.name}: the container was stopped or restarted during the dump")
+
+
+def _check_room(catalog: Catalog, previous: Archive | None) -> None:
+    free = catalog.free()
+    if previous is not None and free is not None and free < previous.size:
+        raise StorageError(
+            f"{catalog.url}: {free} bytes are free, the last archive took {previous.size}",
+            hint="make room, or keep fewer archives",
+        )
+
+
+@contextlib.contextmanager
+def _all_or_nothing(catalog: Catalog, target: Target, archive_id: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        catalog.discard(target.name, archive_id)
+        raise
+
+
+def _listener(target: Target, previous: Archive | None, report: Report) -> Callable[[Intake], None]:
+    """Reports how far a dump is, measured by the previous archive."""
+    total = previous.blobs["data"].plain_size if previous is not None else None
+    throttled = Throttled(report)
+
+    def listen(intake: Intake) -> None:
+        throttled(
+            lambda: Progress(
+                target=str(target.name),
+                phase="dumping",
+                done=intake.plain.size,
+                total=total,
+                stored=intake.stored.size,
+                current=intake.checker.current,
+            )
+        )
+
+    return listen

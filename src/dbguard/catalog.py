@@ -1,0 +1,231 @@
+"""Where archives live: names, manifests, publish, list, forget.
+
+An archive *is* its manifest: the manifest is written last and deleted first, so that what is listed is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydantic
+
+from dbguard.errors import (
+    AlreadyExists,
+    ArchiveDamaged,
+    DbguardError,
+    NewerFormat,
+    NotFound,
+    Refused,
+    StorageUnavailable,
+)
+from dbguard.model import FORMAT, Archive, Blob, Entry, Owner, TargetName, is_archive_id
+from dbguard.storages import Storage, Writer
+from dbguard.stream import CHUNK, Meter
+
+DATA = "data.sql.zst"
+_MANIFEST = "manifest.json"
+_ROOT_MARK = "dbguard.json"
+_MANIFEST_LIMIT = 256 << 20
+_ARCHIVE = pydantic.TypeAdapter(Archive)
+_OWNER = pydantic.TypeAdapter(Owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """An archive that cannot be relied on: listed, never counted as good, never deleted in silence."""
+
+    target: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Good archives newest first, and those that are not good."""
+
+    archives: tuple[Archive, ...]
+    damaged: tuple[Damaged, ...]
+
+
+class Catalog:
+    """The archives in one storage."""
+
+    def __init__(self, storage: Storage, state: Path) -> None:
+        """`state` remembers, outside the storage, which storages have been used before."""
+        self._storage = storage
+        self._known = state / "storages.json"
+        self._opened = False
+
+    @property
+    def url(self) -> str:
+        return self._storage.url
+
+    # --- reading ---
+
+    def targets(self) -> list[TargetName]:
+        self._open()
+        folders = {tuple(entry.key.split("/")[:2]) for entry in self._storage.list() if entry.key.count("/") >= 2}
+        return sorted(TargetName(project=project, service=service) for project, service in folders)
+
+    def listing(self, target: TargetName) -> Listing:
+        """Every archive of one target, its manifest read and the sizes of its data compared."""
+        self._open()
+        found: dict[str, dict[str, Entry]] = defaultdict(dict)
+        for entry in self._storage.list(f"{target}/"):
+            archive_id, _, name = entry.key.removeprefix(f"{target}/").partition("/")
+            if is_archive_id(archive_id):
+                found[archive_id][name] = entry
+        archives, damaged = [], []
+        for archive_id, entries in sorted(found.items(), reverse=True):
+            if _MANIFEST not in entries:
+                continue  # unfinished: being written, or left behind by a run that was killed
+            try:
+                archives.append(self._checked(target, archive_id, entries))
+            except (ArchiveDamaged, NewerFormat) as error:
+                damaged.append(Damaged(target=str(target), id=archive_id, reason=str(error)))
+        return Listing(archives=tuple(archives), damaged=tuple(damaged))
+
+    def find(self, archive_id: str, targets: Sequence[TargetName] | None = None) -> Archive:
+        """By id, or by the beginning of one that fits no other. Raises NotFound, or why it is damaged."""
+        matches: list[Archive] = []
+        for target in targets if targets is not None else self.targets():
+            listing = self.listing(target)
+            matches += [archive for archive in listing.archives if archive.id.startswith(archive_id)]
+            for bad in listing.damaged:
+                if bad.id.startswith(archive_id):
+                    raise ArchiveDamaged(f"archive {bad.target} {bad.id}: {bad.reason}")
+        if len(matches) != 1:
+            problem = "no archive" if not matches else "more than one archive"
+            raise NotFound(f"{problem} with id {archive_id} in {self.url}", hint="`dbguard list` shows them all")
+        return matches[0]
+
+    def chunks(self, archive: Archive, blob: Blob) -> Iterator[bytes]:
+        """The stored bytes of one blob. Raises ArchiveDamaged at the end unless size and SHA-256 are right."""
+        meter = Meter()
+        with self._storage.open(f"{archive.target}/{archive.id}/{blob.key}") as reader:
+            while data := reader.read(CHUNK):
+                meter.update(data)
+                yield data
+        if (meter.size, meter.sha256) != (blob.size, blob.sha256):
+            raise ArchiveDamaged(
+                f"archive {archive.id}: {blob.key} is not what was stored",
+                hint="its checksum differs: restore another archive, and look after that disk",
+            )
+
+    # --- writing ---
+
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> None:
+        """Makes the storage and the target's folder ours. Raises Refused when another owner has it."""
+        self._open(create=True)
+        name = TargetName(project=owner.project, service=owner.service)
+        first = f"{name}/owner.json"
+        keys = [entry.key for entry in self._storage.list(f"{name}/owner") if entry.key.count("/") == 2]
+        owners = sorted(keys, key=lambda key: (key != first, key))
+        if owners and (present := _OWNER.validate_json(self._small(owners[-1]))) != owner and not adopt:
+            raise Refused(
+                f"{name}: these archives belong to the same name on another engine ({present.engine_id})",
+                hint="label the container dbguard.name=OTHER/NAME, or take the folder over with --adopt",
+            )
+        if not owners or (adopt and present != owner):
+            key = first if not owners else f"{name}/owner-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+            with contextlib.suppress(AlreadyExists), self._storage.create(key) as out:
+                out.write(_OWNER.dump_json(owner, indent=1))
+
+    def create(self, target: TargetName, archive_id: str, name: str) -> AbstractContextManager[Writer]:
+        return self._storage.create(f"{target}/{archive_id}/{name}")
+
+    def publish(self, archive: Archive) -> None:
+        """From here on the archive exists."""
+        with self._storage.create(f"{archive.target}/{archive.id}/{_MANIFEST}") as out:
+            out.write(_ARCHIVE.dump_json(archive, indent=1))
+
+    def discard(self, target: TargetName, archive_id: str) -> None:
+        """Removes the data of an archive that was never published; what cannot be removed is left as unfinished."""
+        with contextlib.suppress(DbguardError):
+            for entry in [*self._storage.list(f"{target}/{archive_id}/")]:
+                self._storage.delete(entry.key)
+
+    def forget(self, archive: Archive) -> None:
+        """Manifest first: from then on it is not listed. The data after."""
+        folder = f"{archive.target}/{archive.id}/"
+        self._storage.delete(folder + _MANIFEST)
+        for entry in [*self._storage.list(folder)]:
+            self._storage.delete(entry.key)
+
+    def free(self) -> int | None:
+        return self._storage.free()
+
+    # --- inside ---
+
+    def _open(self, *, create: bool = False) -> None:
+        """A storage that was used before and has lost its mark is a disk that is not mounted."""
+        if self._opened:
+            return
+        try:
+            mark = json.loads(self._small(_ROOT_MARK))
+        except NotFound as error:
+            if self.url in self._remembered():
+                raise StorageUnavailable(
+                    f"{self.url} has been used before, but {_ROOT_MARK} is not there",
+                    hint=f"is the disk mounted? if it was emptied on purpose, remove it from {self._known}",
+                ) from error
+            if not create:
+                raise StorageUnavailable(
+                    f"{self.url} holds no archives: {_ROOT_MARK} is not there",
+                    hint="is the disk mounted? a first `dbguard backup now` sets the storage up",
+                ) from error
+            mark = {"format": FORMAT}
+            with contextlib.suppress(AlreadyExists), self._storage.create(_ROOT_MARK) as out:
+                out.write(json.dumps(mark).encode())
+        if mark.get("format", 0) > FORMAT:
+            raise NewerFormat(f"{self.url} was made by a newer dbguard", hint="update dbguard")
+        self._remember()
+        self._opened = True
+
+    def _remembered(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return list(json.loads(self._known.read_text()))
+        return []
+
+    def _remember(self) -> None:
+        known = self._remembered()
+        if self.url not in known:
+            self._known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = self._known.with_suffix(".new")
+            fresh.write_text(json.dumps([*known, self.url]))
+            fresh.replace(self._known)
+
+    def _checked(self, target: TargetName, archive_id: str, entries: dict[str, Entry]) -> Archive:
+        if entries[_MANIFEST].size > _MANIFEST_LIMIT:
+            raise ArchiveDamaged("its manifest is too large to be one")
+        archive = _parsed(self._small(entries[_MANIFEST].key))
+        if (archive.target, archive.id) != (str(target), archive_id):
+            raise ArchiveDamaged(f"its manifest is that of {archive.target} {archive.id}")
+        for blob in archive.blobs.values():
+            size = entries[blob.key].size if blob.key in entries else None
+            if size != blob.size:
+                state = "is missing" if size is None else f"has {size} bytes instead of {blob.size}"
+                raise ArchiveDamaged(f"{blob.key} {state}")
+        return archive
+
+    def _small(self, key: str) -> bytes:
+        with self._storage.open(key) as reader:
+            return b"".join(iter(lambda: reader.read(CHUNK), b""))
+
+
+def _parsed(text: bytes) -> Archive:
+    """Unknown keys are ignored, an unknown format is refused, anything else that does not fit is damage."""
+    try:
+        mark = json.loads(text)
+        if isinstance(mark, dict) and isinstance(mark.get("format"), int) and mark["format"] > FORMAT:
+            raise NewerFormat("made by a newer dbguard")
+        return _ARCHIVE.validate_python(mark)
+    except (ValueError, RecursionError) as error:
+        raise ArchiveDamaged("its manifest cannot be read") from error

@@ -1,0 +1,96 @@
+"""Words in, words out. The only package that imports click; commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from dbguard import __version__
+from dbguard.errors import DbguardError, Interrupted
+
+_COMMANDS = {
+    "backup": ("backup", "Take a backup now."),
+    "cat": ("archives", "Write an archive's SQL to stdout."),
+    "completion": ("completion", "Print the shell's completion script."),
+    "compose": ("compose", "Run docker compose, and refuse to delete database volumes without a fresh backup."),
+    "config": ("config", "Check and show the configuration."),
+    "discover": ("discover", "Show which containers are databases, and which are backed up."),
+    "list": ("archives", "List the archives."),
+    "restore": ("restore", "Load an archive into a running database."),
+    "run": ("run", "Be the sidecar: back up on schedule."),
+}
+"""Name: (module in dbguard.cli, one line for the overview)."""
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name and imports only the one that runs, so that help and completion are quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"dbguard.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dbguard")
+@click.option("--config", "config_file", type=click.Path(dir_okay=False), help="Read this file, not dbguard.toml.")
+@click.option("--storage", help="Where archives are, for instance file:///srv/backups.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
+@click.pass_context
+def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, debug: bool) -> None:
+    """Backups you can trust for MySQL and MariaDB in Docker Compose, and a guard for their volumes.
+
+    \b
+    dbguard discover                      what is there, and will it be backed up?
+    dbguard backup now                    back everything up
+    dbguard list                          what there is to restore
+    dbguard restore shop/db --latest      bring it back
+    dbguard compose down --volumes        refused unless the backup is fresh
+
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged, 69 engine or storage unavailable, 70 internal,
+    75 busy, 77 refused by the guard, 78 configuration, 130/143 stopped by a signal.
+    """
+    ctx.obj = {"config_file": config_file, "storage": storage, "debug": debug}
+
+
+def main() -> NoReturn:
+    """The console script: turns whatever happens into one clear error and an exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        sys.exit(dbguard.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("dbguard: stopped: nothing was published", err=True)
+        sys.exit(128 + signal.SIGINT)
+    except DbguardError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"dbguard: {error}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del frame
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not cut the cleaning up short
+    raise Interrupted(number)

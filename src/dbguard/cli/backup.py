@@ -1,0 +1,107 @@
+"""`dbguard backup now`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from dbguard.backup import Wish, back_up
+from dbguard.cli import output
+from dbguard.cli.sidecar import answered_by_sidecar
+from dbguard.cli.world import World
+from dbguard.discover import chosen
+from dbguard.errors import DbguardError, DumpFailed, Interrupted, Partly
+from dbguard.model import Archive, Target
+
+
+@click.group("backup")
+def backup_command() -> None:
+    """Take backups."""
+
+
+@backup_command.command("now")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--project", help="The compose project; by default that of the working directory.")
+@click.option("--database", "databases", multiple=True, help="Only this database; makes a partial archive. Repeatable.")
+@click.option("--skip-invalid-views", is_flag=True, help="Leave out views that do not open; makes a partial archive.")
+@click.option("--adopt", is_flag=True, help="Take over a folder that another engine's archives are in.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+@click.pass_context
+@answered_by_sidecar
+def now(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    project: str | None,
+    databases: tuple[str, ...],
+    skip_invalid_views: bool,
+    adopt: bool,
+    as_json: bool,
+) -> None:
+    """Back up TARGETs (project/service, service, or container name), or all that are found.
+
+    \b
+    dbguard backup now
+    dbguard backup now shop/db
+    dbguard backup now db --database shop
+    """
+    world = World(ctx, project)
+    wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, adopt=adopt)
+    targets_found = chosen(world.everywhere() if targets else world.sightings, targets)
+    done, failed = _each(world, targets_found, wish)
+    if as_json:
+        output.emit({"archives": [_facts(archive) for archive in done], "failed": [str(error) for error in failed]})
+    if len(targets_found) == 1 and failed:
+        raise failed[0]
+    if failed:
+        kind = Partly if done else DumpFailed
+        raise kind(f"{len(failed)} of {len(targets_found)} targets failed")
+
+
+def _each(world: World, targets: Sequence[Target], wish: Wish) -> tuple[list[Archive], list[DbguardError]]:
+    """One target after the other: a failure neither stops nor hides the rest."""
+    done: list[Archive] = []
+    failed: list[DbguardError] = []
+    for target in targets:
+        try:
+            done.append(_one(world, target, wish))
+        except DbguardError as error:
+            if isinstance(error, Interrupted):
+                raise
+            failed.append(error)
+            if len(targets) > 1:
+                output.say(f"failed  {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+    return done, failed
+
+
+def _one(world: World, target: Target, wish: Wish) -> Archive:
+    with output.progress() as report:
+        archive = back_up(
+            target,
+            containers=world.containers,
+            catalog=world.catalog,
+            settings=world.settings,
+            wish=wish,
+            report=report,
+        )
+    output.say(f"saved   {summary(archive)}")
+    for warning in archive.warnings:
+        output.say(f"warning {output.printable(warning)}")
+    for reason in archive.partial_reasons:
+        output.say(f"partial {output.printable(reason)}")
+    return archive
+
+
+def summary(archive: Archive) -> str:
+    """One line about a finished archive."""
+    tables = sum(len(database.tables) for database in archive.databases)
+    took = output.duration((archive.finished - archive.started).total_seconds())
+    plain = sum(blob.plain_size for blob in archive.blobs.values())
+    return (
+        f"{archive.target}  {archive.id}  {len(archive.databases)} databases, {tables} tables, "
+        f"{output.size(plain)} in {output.size(archive.size)}, {took}"
+    )
+
+
+def _facts(archive: Archive) -> dict[str, object]:
+    return {"id": archive.id, "target": archive.target, "size": archive.size, "complete": archive.complete}

@@ -1,0 +1,124 @@
+"""`dbguard restore`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dbguard.cli import output
+from dbguard.cli.sidecar import answered_by_sidecar
+from dbguard.cli.world import World
+from dbguard.discover import one
+from dbguard.errors import NotFound, UsageError
+from dbguard.model import Archive, Target, TargetName
+from dbguard.restore import RestorePlan, plan, restore
+
+
+@click.command("restore")
+@click.argument("target", required=False)
+@click.option("--latest", is_flag=True, help="The newest archive of the target.")
+@click.option("--id", "archive_id", help="This archive; the beginning of its id is enough.")
+@click.option("--database", metavar="NAME[:NEWNAME]", help="Only this database, optionally under another name.")
+@click.option("--into", metavar="TARGET", help="Load into this running database instead.")
+@click.option("--replace", is_flag=True, help="Drop databases of the same name first, with all they hold.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
+@click.pass_context
+@answered_by_sidecar
+def restore_command(
+    ctx: click.Context,
+    target: str | None,
+    latest: bool,
+    archive_id: str | None,
+    database: str | None,
+    into: str | None,
+    replace: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Load an archive into the running database TARGET.
+
+    \b
+    dbguard restore shop/db --latest
+    dbguard restore db --id 20261123T01 --database shop:shop_copy
+    dbguard restore shop/db --latest --into test/db --yes
+    """
+    if latest == (archive_id is not None):
+        raise UsageError("say which archive: either --latest or --id ID")
+    world = World(ctx)
+    archive = _archive(world, target, archive_id)
+    old, _, new = (database or "").partition(":")
+    todo = plan(
+        archive,
+        _running(world, into or str(archive.target)),
+        containers=world.containers,
+        database=old or None,
+        new_name=new or None,
+    )
+    for line in todo.lines():
+        output.say(output.printable(line))
+    if as_json:
+        output.emit(_facts(todo))
+    if dry_run:
+        return
+    _ask(todo, yes=yes, replace=replace)
+    with output.progress() as report:
+        restore(
+            todo,
+            containers=world.containers,
+            catalog=world.catalog,
+            settings=world.settings,
+            replace_existing=replace,
+            report=report,
+        )
+    output.say(f"restored {archive.id} into {todo.target.name}: every object that was saved is there")
+
+
+def _archive(world: World, wanted: str | None, archive_id: str | None) -> Archive:
+    names = world.stored_target(wanted)
+    if archive_id is not None:
+        return world.catalog.find(archive_id, names)
+    if not names:
+        raise NotFound(f"no archives of {wanted or 'any target'} in {world.catalog.url}")
+    if len(names) > 1:
+        raise UsageError(f"there are several targets: {', '.join(map(str, names))}", hint="name one of them")
+    return _newest(world, names[0])
+
+
+def _newest(world: World, name: TargetName) -> Archive:
+    listing = world.catalog.listing(name)
+    for bad in listing.damaged:
+        output.say(f"skipped {bad.id}: damaged: {bad.reason}")
+    if not listing.archives:
+        raise NotFound(f"no good archive of {name} in {world.catalog.url}")
+    return listing.archives[0]
+
+
+def _running(world: World, wanted: str) -> Target:
+    try:
+        return one(world.everywhere(), wanted)
+    except NotFound as error:
+        service = TargetName.parse(wanted).service
+        raise NotFound(str(error), hint=f"start it: docker compose up -d --no-deps {service}") from error
+
+
+def _ask(todo: RestorePlan, *, yes: bool, replace: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to confirm", hint="give --yes in scripts, or --dry-run to see the plan")
+    question = "drop what is there and restore?" if todo.replaced and replace else "restore?"
+    click.confirm(question, abort=True, err=True)
+
+
+def _facts(todo: RestorePlan) -> dict[str, object]:
+    return {
+        "archive": todo.archive.id,
+        "target": str(todo.target.name),
+        "databases": [{"from": saved.name, "to": name} for saved, name in todo.databases],
+        "replaced": list(todo.replaced),
+        "max_allowed_packet": todo.packet,
+    }

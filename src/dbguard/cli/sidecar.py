@@ -1,0 +1,81 @@
+"""Lets a running sidecar answer a command that was given on the host."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dbguard import __version__, sidecar
+from dbguard.cli import output
+from dbguard.config import load
+from dbguard.containers import Containers
+from dbguard.discover import Scope, own_container
+from dbguard.model import Container, TargetName
+
+
+def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command: run it in the sidecar of its project when there is one, else here."""
+
+    @functools.wraps(command)
+    def wrapper(ctx: click.Context, **parameters: Any) -> None:  # noqa: ANN401 — a command's own parameters
+        found = _sidecar(ctx, parameters)
+        if found is None:
+            command(ctx, **parameters)
+            return
+        containers, brain = found
+        _name_versions(brain)
+        arguments = sys.argv[1:]
+        if parameters.get("yes") is False and not parameters.get("dry_run"):
+            arguments = _confirmed(containers, brain, arguments)
+        ctx.exit(_answer(containers, brain, arguments))
+
+    return wrapper
+
+
+def _sidecar(ctx: click.Context, parameters: dict[str, Any]) -> tuple[Containers, Container] | None:
+    options = ctx.find_root().obj
+    if os.environ.get(sidecar.ANSWERING) or options["storage"] or options["config_file"]:
+        return None
+    containers = Containers.connect()
+    if own_container(containers) is not None:
+        return None
+    brain = sidecar.find(containers, _project(containers, parameters))
+    return (containers, brain) if brain is not None else None
+
+
+def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:
+    """The project the command is about: named, or part of the target, or that of the working directory."""
+    named = [parameters.get("into"), parameters.get("target"), *parameters.get("targets", ())]
+    for target in named:
+        if target and "/" in target:
+            return TargetName.parse(target).project
+    return Scope.of(containers, load(), parameters.get("project")).project
+
+
+def _confirmed(containers: Containers, brain: Container, arguments: list[str]) -> list[str]:
+    """The sidecar has no terminal: it prints the plan, the question is asked here."""
+    if not sys.stdin.isatty():
+        return arguments
+    if code := _answer(containers, brain, [*arguments, "--dry-run"]):
+        sys.exit(code)
+    click.confirm("restore?", abort=True, err=True)
+    return [*arguments, "--yes"]
+
+
+def _answer(containers: Containers, brain: Container, arguments: list[str]) -> int:
+    def out(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    return sidecar.answer(containers, brain, arguments, out=out, message=output.say)
+
+
+def _name_versions(brain: Container) -> None:
+    theirs = brain.labels.get("org.opencontainers.image.version")
+    if theirs not in {None, __version__}:
+        output.say(f"note: the sidecar {brain.name} is dbguard {theirs}, this is {__version__}")

@@ -1,0 +1,114 @@
+"""A program to run inside a container: its argv, its login, and the small shell script that watches over it.
+
+The script is POSIX sh (dash, bash and busybox run it). It exists for four reasons:
+
+- the password travels on the first line of stdin, or is read in the container from the container's own
+  environment, and reaches the program as an option file on file descriptor 3: never argv, never a file;
+- sh has no `pipefail`, so each program's own exit status is reported on stderr;
+- the engine has no call to kill an exec (moby#35703), so the script says which process group to kill;
+- when our end of stdin closes, because we were killed or the connection broke, it ends the program itself:
+  no dump goes on for nobody, holding its snapshot open.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass, field
+
+from dbguard.errors import ConfigError
+from dbguard.model import Login
+
+_SCRIPT = r"""
+tag=$1 pipe=$2 feed=$3; shift 3
+IFS= read -r login || exit 97
+value() {
+  eval "value=\${$1-} file=\${$1_FILE-}"
+  if [ -z "$value" ] && [ -n "$file" ]; then value=$(cat "$file") || exit 96; fi
+}
+quoted() { printf %s "$value" | sed 's/[\\"]/\\&/g'; }
+case $login in
+  given\ *) options=$(printf %s "${login#given }" | base64 -d) || exit 96 ;;
+  inside\ *) keys=${login#inside }
+    user=${keys%% *} secret=${keys#* }
+    case $user in \$*) value "${user#?}" ;; *) value=$user ;; esac
+    options="[client]
+user=\"$(quoted)\""
+    if [ "$secret" != - ]; then
+      value "$secret"
+      options="$options
+password=\"$(quoted)\""
+    fi ;;
+  *) exit 95 ;;
+esac
+exec 3<<X
+$options
+X
+unset options value login secret
+MYSQL_TEST_LOGIN_FILE=/nonexistent; export MYSQL_TEST_LOGIN_FILE
+printf 'dbguard:%s:pid %s\n' "$tag" "$$" >&2
+if [ "$feed" = yes ]; then
+  "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2
+  exit 0
+fi
+exec 4<&0 </dev/null
+( IFS= read -r _; kill -s TERM -- -$$ ) <&4 3<&- >/dev/null 2>&1 &
+watcher=$!
+exec 4<&-
+if [ -n "$pipe" ]; then
+  { "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2; } |
+  { exec 3<&-; $pipe; printf 'dbguard:%s:exit pipe %s\n' "$tag" "$?" >&2; }
+else
+  "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2
+fi
+kill -s KILL "$watcher" 2>/dev/null
+exit 0
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One program, optionally piped into a second one, inside a container.
+
+    With `feed`, what is written to the process goes to the program's stdin. `tag` marks the script's own
+    lines on stderr; it is random, so that no object's name in a message can pass for one of them.
+    """
+
+    argv: tuple[str, ...]
+    login: Login
+    pipe: tuple[str, ...] = ()
+    feed: bool = False
+    tag: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def exec_argv(self) -> list[str]:
+        """What the engine is asked to run. Holds no secret."""
+        return ["sh", "-c", _SCRIPT, "dbguard", self.tag, " ".join(self.pipe), "yes" if self.feed else "no", *self.argv]
+
+    @property
+    def first_line(self) -> bytes:
+        """What is written to stdin before anything else: the login."""
+        login = self.login
+        if login.password is None:
+            user = f"${login.user_variable}" if login.user_variable else login.user
+            return f"inside {user} {login.variable or '-'}\n".encode()
+        options = f'[client]\nuser="{_escaped(login.user or "")}"\npassword="{_escaped(login.password)}"\n'
+        return b"given " + base64.b64encode(options.encode()) + b"\n"
+
+    @property
+    def programs(self) -> frozenset[str]:
+        """The names under which the script reports an exit status."""
+        return frozenset({"program", "pipe"} if self.pipe else {"program"})
+
+
+OPTION_FILE = "--defaults-file=/dev/fd/3"
+"""First option of every MySQL program. The container's own option files stay unread: a `[mysqldump]` section
+with `where=` or `skip-triggers` would change the dump in silence."""
+
+
+def _escaped(value: str) -> str:
+    if "\n" in value or "\r" in value or "\0" in value:
+        raise ConfigError(
+            "a user or password holds a line break", hint="is there a stray newline in the secret's file?"
+        )
+    return value.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,188 @@
+"""The Docker Engine in our words: which containers there are, what runs in them, which volumes they hold.
+
+The only module that imports docker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import ssl
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import docker
+import requests
+
+from dbguard.command import Command
+from dbguard.errors import DbguardError, EngineUnavailable, ExecFailed, NotFound
+from dbguard.model import Container, Mount
+from dbguard.process import ExecState, Process
+
+_STALL = 30 * 60.0
+"""Seconds without a byte before a stream counts as dead: a dump may be silent while it waits for locks."""
+_QUICK = 60.0
+_FILE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What a short program said; it ended with 0, or ExecFailed was raised."""
+
+    stdout: bytes
+    messages: tuple[str, ...]
+
+
+class Containers:
+    """One engine. Everything is addressed by container id, never by name, so that nothing is mixed up."""
+
+    def __init__(self, client: docker.APIClient, engine_id: str, engine_version: str) -> None:
+        self._client = client
+        self.engine_id = engine_id
+        self.engine_version = engine_version
+
+    @classmethod
+    def connect(cls) -> Self:
+        """The engine that DOCKER_HOST or the current context names. Raises EngineUnavailable."""
+        with _translated("the Docker Engine"):
+            client = docker.from_env(timeout=60).api
+            info = client.info()
+            return cls(client, str(info["ID"]), str(info["ServerVersion"]))
+
+    def list(self, *, stopped: bool = False, volume: str | None = None, label: str | None = None) -> list[Container]:
+        filters = {key: value for key, value in {"volume": volume, "label": label}.items() if value}
+        with _translated("the list of containers"):
+            ids = [item["Id"] for item in self._client.containers(all=stopped, filters=filters)]
+        found = []
+        for container_id in ids:
+            with contextlib.suppress(NotFound):  # it went away between the list and the question
+                found.append(self.inspect(container_id))
+        return found
+
+    def inspect(self, container: str) -> Container:
+        """By id or name. Raises NotFound."""
+        with _translated(f"container {container}"):
+            return _container(self._client.inspect_container(container))
+
+    def start(
+        self, container: str, command: Command, *, stall: float = _STALL, env: dict[str, str] | None = None
+    ) -> Process:
+        """Starts a program in a container, stdout and stderr apart, never with a TTY. Enter it to begin."""
+        with _translated(f"container {container}"):
+            exec_id = self._client.exec_create(
+                container, command.exec_argv, stdin=True, stdout=True, stderr=True, tty=False, environment=env
+            )["Id"]
+            stream = self._client.exec_start(exec_id, socket=True)
+        return Process(
+            _raw_socket(stream),
+            command,
+            inspect=lambda: self._exec_state(exec_id),
+            signal_group=lambda pid, name: self._signal_group(container, pid, name),
+            stall=stall,
+        )
+
+    def run(self, container: str, command: Command, *, stdin: bytes = b"", timeout: float = _QUICK) -> Completed:
+        """Runs a short program to its end. Raises ExecFailed."""
+        with self.start(container, command, stall=timeout) as process:
+            chunks = [stdin[at : at + 65536] for at in range(0, len(stdin), 65536)]
+            stdout = b"".join(process.output(chunks))
+            return Completed(stdout=stdout, messages=tuple(process.messages))
+
+    def read_file(self, container: str, path: str) -> bytes | None:
+        """A small file out of a running or stopped container; None when there is no such file."""
+        try:
+            with _translated(f"{path} in container {container}"):
+                stream, _ = self._client.get_archive(container, path)
+                data = b"".join(stream)
+        except NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            member = tar.next()
+            file = tar.extractfile(member) if member is not None and member.size <= _FILE_LIMIT else None
+            return file.read() if file is not None else None
+
+    def volume_exists(self, name: str) -> bool:
+        try:
+            with _translated(f"volume {name}"):
+                self._client.inspect_volume(name)
+        except NotFound:
+            return False
+        return True
+
+    def _exec_state(self, exec_id: str) -> ExecState:
+        try:
+            with _translated("the exec's state"):
+                state = self._client.exec_inspect(exec_id)
+        except NotFound:
+            return ExecState(running=False, exit_code=None)  # the container is gone, and the exec with it
+        return ExecState(running=bool(state["Running"]), exit_code=state["ExitCode"])
+
+    def _signal_group(self, container: str, pid: int, name: str) -> None:
+        with contextlib.suppress(DbguardError, docker.errors.DockerException):
+            kill = ["sh", "-c", f"kill -s {name} -- -{pid}"]  # sh's own: slim images have no kill program
+            exec_id = self._client.exec_create(container, kill)["Id"]
+            self._client.exec_start(exec_id)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise NotFound(f"{what}: not found") from error
+    except docker.errors.APIError as error:
+        if error.response is not None and error.response.status_code == 409:
+            raise ExecFailed(f"{what}: {error.explanation}") from error
+        raise EngineUnavailable(f"{what}: the engine answered {error.explanation or error}") from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineUnavailable(
+            f"the Docker Engine does not answer: {error}",
+            hint="is it running, and may this user open its socket? `docker info` must work",
+        ) from error
+
+
+def _raw_socket(stream: Any) -> socket.socket:  # noqa: ANN401 — docker-py has no type for it
+    """The socket under docker-py's stream. The script in the container says nothing before it has read its
+    first line, so no byte can already sit in the HTTP client's buffer."""
+    raw = getattr(stream, "_sock", stream)
+    if isinstance(raw, ssl.SSLSocket) or not isinstance(raw, socket.socket):
+        raise EngineUnavailable(
+            "this connection to the engine cannot carry a backup: TLS and ssh cannot close one direction",
+            hint="run dbguard on the docker host, or as the sidecar there",
+        )
+    return raw
+
+
+def _container(info: dict[str, Any]) -> Container:
+    config = info["Config"]
+    host = info["HostConfig"]
+    named = {bind.split(":")[0] for bind in host.get("Binds") or ()}
+    named |= {mount.get("Source") for mount in host.get("Mounts") or ()}
+    return Container(
+        id=info["Id"],
+        name=info["Name"].lstrip("/"),
+        image=config["Image"],
+        image_id=info["Image"],
+        running=bool(info["State"]["Running"]),
+        paused=bool(info["State"]["Paused"]),
+        started=info["State"]["StartedAt"],
+        labels=config.get("Labels") or {},
+        variables=frozenset(entry.split("=")[0] for entry in config.get("Env") or ()),
+        command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
+        mounts=tuple(_mount(mount, named) for mount in info.get("Mounts") or ()),
+        networks=tuple(info["NetworkSettings"].get("Networks") or ()),
+    )
+
+
+def _mount(mount: dict[str, Any], named: set[str | None]) -> Mount:
+    name = mount.get("Name")
+    return Mount(
+        kind=mount["Type"],
+        name=name,
+        source=mount.get("Source", ""),
+        destination=mount["Destination"],
+        anonymous=mount["Type"] == "volume" and name not in named,
+    )

@@ -1,0 +1,208 @@
+"""Which containers are database servers, which of them will be backed up, and why the others will not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from dbguard import sql
+from dbguard.command import Command
+from dbguard.config import Settings
+from dbguard.containers import Containers
+from dbguard.errors import DbguardError, NotFound, QueryFailed, UsageError
+from dbguard.model import Container, Login, Programs, Sighting, Target, TargetName
+
+_IMAGE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
+_VARIABLE = re.compile(r"(?:MYSQL|MARIADB)_(?:ROOT_PASSWORD|ALLOW_EMPTY|RANDOM_ROOT|DATABASE|USER)")
+_DATA_FOLDERS = ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")
+_SOCKETS = (
+    "/var/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock",  # noqa: S108
+    "/opt/bitnami/mysql/tmp/mysql.sock", "/opt/bitnami/mariadb/tmp/mysql.sock",
+)  # fmt: skip
+_LOOK = r"""
+for p in mariadb-dump mysqldump; do command -v "$p" >/dev/null && { echo "dump $p"; echo "version $("$p" --version)"; break; }; done
+for p in mariadb mysql; do command -v "$p" >/dev/null && { echo "client $p"; break; }; done
+command -v zstd >/dev/null && echo "zstd yes"
+for s in "$@"; do [ -S "$s" ] && { echo "socket $s"; break; }; done
+for d in /proc/[0-9]*; do
+  tr '\0' ' ' 2>/dev/null < "$d/cmdline" | grep -E '^[^ ]*(mysqld|mariadbd) .*--skip-networking' >/dev/null && echo "initialising yes"
+done
+exit 0
+"""
+
+
+def discover(containers: Containers, settings: Settings, scope: Scope) -> list[Sighting]:
+    """Every running container in scope, databases first. Asks each likely server who it is."""
+    found = [_sighting(containers, settings, container) for container in containers.list() if scope.holds(container)]
+    doubles = Counter(seen.name for seen in found if seen.target is not None)
+    found = [_refused_double(seen, found) if seen.target and doubles[seen.name] > 1 else seen for seen in found]
+    return sorted(found, key=lambda seen: (not seen.database, str(seen.name or ""), seen.container.name))
+
+
+class Scope:
+    """Which containers a command looks at: one compose project, or all."""
+
+    def __init__(self, project: str | None) -> None:
+        self.project = project
+
+    def holds(self, container: Container) -> bool:
+        return self.project is None or container.project == self.project
+
+    @classmethod
+    def of(cls, containers: Containers, settings: Settings, project: str | None) -> Scope:
+        """The named project; else the one this process serves as a sidecar; else that of the working directory."""
+        if project is not None:
+            return cls(project)
+        if settings.scope == "all":
+            return cls(None)
+        own = own_container(containers)
+        if own is not None:
+            return cls(own.project)
+        return cls(_project_here(containers.list(stopped=True), Path.cwd()))
+
+
+def own_container(containers: Containers) -> Container | None:
+    """The container this process runs in, when it runs in one of this engine."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text()
+    except OSError:
+        return None
+    for container_id in re.findall(r"/containers/([0-9a-f]{64})/", mounts):
+        try:
+            return containers.inspect(container_id)
+        except NotFound:
+            continue
+    return None
+
+
+def chosen(sightings: Sequence[Sighting], wanted: Iterable[str]) -> list[Target]:
+    """The targets that were named, or all that can be backed up. Naming nothing that exists is an error."""
+    wanted = list(wanted)
+    if not wanted:
+        targets = [seen.target for seen in sightings if seen.target is not None and seen.why_not is None]
+        if not targets:
+            raise NotFound("no database to back up was found", hint="`dbguard discover` says what it saw and why not")
+        return targets
+    return [one(sightings, name) for name in wanted]
+
+
+def one(sightings: Sequence[Sighting], wanted: str) -> Target:
+    """By `project/service`, by service, or by the container's name or id."""
+    fitting = [seen for seen in sightings if _fits(seen, wanted)]
+    exact = [seen for seen in fitting if str(seen.name) == wanted]
+    fitting = exact or fitting
+    if not fitting:
+        raise NotFound(f"no running container is the target {wanted}", hint="`dbguard discover` lists what is there")
+    if len(fitting) > 1:
+        names = ", ".join(f"{seen.name} (container {seen.container.name})" for seen in fitting)
+        raise UsageError(f"{wanted} fits more than one target: {names}", hint="give the full name")
+    seen = fitting[0]
+    if seen.target is None or (seen.why_not is not None and "disabled" not in seen.why_not):
+        raise NotFound(f"{seen.name or wanted} cannot be used: {seen.why_not}")
+    return seen.target
+
+
+def name_of(container: Container) -> TargetName:
+    if label := container.labels.get("dbguard.name"):
+        return TargetName.parse(label)
+    if container.project and container.service:
+        return TargetName(project=container.project, service=container.service)
+    return TargetName(project="_", service=container.name)
+
+
+def looks_like_database(container: Container) -> bool:
+    """By image, environment or data directory; only such a container is asked."""
+    return bool(
+        _IMAGE.search(container.image)
+        or any(_VARIABLE.match(variable) for variable in container.variables)
+        or any(mount.destination.startswith(_DATA_FOLDERS) for mount in container.mounts)
+    )
+
+
+def logins(container: Container) -> list[Login]:
+    """What to try, strongest account first. No value is read here: passwords stay in the container."""
+    has = container.variables
+    found = [
+        Login(user="root", variable=f"{family}_ROOT_PASSWORD")
+        for family in ("MARIADB", "MYSQL")
+        if {f"{family}_ROOT_PASSWORD", f"{family}_ROOT_PASSWORD_FILE"} & has
+    ]
+    found.append(Login(user="root"))
+    found += [
+        Login(user_variable=f"{family}_USER", variable=f"{family}_PASSWORD")
+        for family in ("MARIADB", "MYSQL")
+        if {f"{family}_USER", f"{family}_USER_FILE"} & has
+    ]
+    return found
+
+
+def _sighting(containers: Containers, settings: Settings, container: Container) -> Sighting:
+    if not looks_like_database(container):
+        return Sighting(
+            container=container,
+            name=None,
+            database=False,
+            target=None,
+            why_not="not a database: no sign of MySQL or MariaDB",
+        )
+    seen = Sighting(container=container, name=None, database=True, target=None, why_not=None)
+    try:
+        seen = replace(seen, name=name_of(container))
+        if container.labels.get("dbguard.role"):
+            return replace(seen, database=False, why_not="this is dbguard itself")
+        target = _ask(containers, settings, container, name_of(container))
+    except DbguardError as error:
+        return replace(seen, why_not=str(error))
+    enabled = container.labels.get("dbguard.enable", "true").lower() not in {"false", "no", "0", "off"}
+    return replace(seen, target=target, why_not=None if enabled else "disabled by its label dbguard.enable")
+
+
+def _ask(containers: Containers, settings: Settings, container: Container, name: TargetName) -> Target:
+    if container.paused:
+        raise NotFound("the container is paused")
+    look = Command(argv=("sh", "-c", _LOOK, "look", *_SOCKETS), login=Login())
+    said = dict(line.split(" ", 1) for line in containers.run(container.id, look).stdout.decode().splitlines())
+    if "client" not in said or "dump" not in said:
+        raise NotFound("no mysqldump or mariadb-dump in the container")
+    if "initialising" in said and "--skip-networking" not in container.command:
+        raise NotFound("the server is still being set up for the first time: try again in a minute")
+    if "socket" not in said:
+        raise NotFound("no server socket in the container: is the server still starting?")
+    programs = Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], zstd="zstd" in said)
+    own = settings.login(str(name))
+    refusals: list[str] = []
+    for login in [own] if own else logins(container):
+        try:
+            server = sql.connect(containers, container, programs, said["socket"], login)
+        except QueryFailed as error:
+            refusals.append(f"{login}: {error}")
+        else:
+            return Target(name=name, container=container, programs=programs, login=login, server=server)
+    raise NotFound(f"cannot log in: {'; '.join(refusals)}")
+
+
+def _fits(seen: Sighting, wanted: str) -> bool:
+    names = {seen.container.name, seen.container.id}
+    if seen.name is not None:
+        names |= {str(seen.name), seen.name.service}
+    return seen.database and (wanted in names or (len(wanted) >= 12 and seen.container.id.startswith(wanted)))
+
+
+def _refused_double(seen: Sighting, found: Sequence[Sighting]) -> Sighting:
+    others = ", ".join(other.container.name for other in found if other.name == seen.name and other is not seen)
+    return replace(seen, target=None, why_not=f"two containers are {seen.name}: this one and {others}")
+
+
+def _project_here(running: Sequence[Container], folder: Path) -> str | None:
+    """The compose project whose folder this is or lies in; None where there is none."""
+    if named := os.environ.get("COMPOSE_PROJECT_NAME"):
+        return named
+    places = {c.labels.get("com.docker.compose.project.working_dir"): c.project for c in running if c.project}
+    for place in (folder, *folder.parents):
+        if project := places.get(str(PurePosixPath(place))):
+            return project
+    return None

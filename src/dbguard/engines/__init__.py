@@ -1,0 +1,47 @@
+"""What dbguard asks of a kind of database, and the table of the kinds it knows.
+
+Adding one is a file here and a line in ENGINES; tests/contract/test_engine.py then runs over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dbguard.engines.mariadb import MariaDB
+from dbguard.engines.mysql import MySQL
+from dbguard.model import Database, Server
+
+
+class Engine(Protocol):
+    """Speaks a database's language. Does no I/O: what it returns is argv, SQL, or a judgement."""
+
+    name: str
+    identity_file: str
+    """In the data directory: made with it and never changed, so it tells this volume from any other."""
+
+    def identity(self, data: bytes) -> str:
+        """Reads it; empty when it is not what it should be."""
+        ...
+
+    def dump(
+        self, program: str, server: Server, databases: Sequence[Database], skip: Sequence[tuple[str, str]]
+    ) -> tuple[str, ...]:
+        """argv that writes `databases`, in one consistent snapshot, without the views in `skip` (database, view)."""
+        ...
+
+    def client(self, program: str, socket: str) -> tuple[str, ...]:
+        """argv that runs the statements on its stdin and stops at the first error."""
+        ...
+
+    def known_message(self, line: str) -> bool:
+        """True when this line on a dump's stderr means no harm. Anything else fails the backup."""
+        ...
+
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (MySQL(), MariaDB())}
+
+
+def engine_of(version: str) -> Engine:
+    """By the server's own version text: MySQL numbers its releases by year now, so a number tells nothing."""
+    return ENGINES["mariadb" if "mariadb" in version.lower() else "mysql"]

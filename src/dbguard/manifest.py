@@ -1,0 +1,101 @@
+"""What a manifest says about a finished dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dbguard import __version__
+from dbguard.catalog import DATA
+from dbguard.intake import Intake
+from dbguard.model import FORMAT, Archive, Database, Owner, Software, Source, Target
+from dbguard.sql import InvalidView
+
+_TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
+_WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    started: datetime
+    snapshot: datetime
+    finished: datetime
+
+
+def describe(
+    target: Target,
+    *,
+    archive_id: str,
+    owner: Owner,
+    times: Times,
+    databases: tuple[Database, ...],
+    left_out: Sequence[InvalidView],
+    only: Sequence[str],
+    options: tuple[str, ...],
+    intake: Intake,
+) -> Archive:
+    reasons = _partial_reasons(target, left_out, only)
+    return Archive(
+        format=FORMAT,
+        id=archive_id,
+        target=str(target.name),
+        owner=owner,
+        tool=f"dbguard {__version__}",
+        software=_software(target),
+        source=_source(target),
+        snapshot=times.snapshot,
+        started=times.started,
+        finished=times.finished,
+        databases=databases,
+        complete=not reasons,
+        partial_reasons=reasons,
+        options=options,
+        blobs={"data": intake.blob(DATA)},
+        largest_statement=intake.checker.largest_statement,
+        warnings=_warnings(databases, left_out),
+    )
+
+
+def _partial_reasons(target: Target, left_out: Sequence[InvalidView], only: Sequence[str]) -> tuple[str, ...]:
+    return (
+        *target.server.blind_spots,
+        *((f"only {', '.join(only)} was asked for",) if only else ()),
+        *(("views that do not open were left out",) if left_out else ()),
+    )
+
+
+def _warnings(databases: Sequence[Database], left_out: Sequence[InvalidView]) -> tuple[str, ...]:
+    tables = [
+        (f"{database.name}.{table.name}", (table.engine or "innodb").lower())
+        for database in databases
+        for table in database.tables
+    ]
+    loose = [name for name, engine in tables if engine not in _TRANSACTIONAL]
+    empty = [name for name, engine in tables if engine in _WITHOUT_DATA]
+    return (
+        *(f"left out: the view {view} does not open" for view in left_out),
+        *((f"not transactional, so not part of the snapshot: {', '.join(loose)}",) if loose else ()),
+        *((f"dumped without data, as their engine keeps none here: {', '.join(empty)}",) if empty else ()),
+    )
+
+
+def _software(target: Target) -> Software:
+    return Software(
+        engine=target.server.engine,
+        server_version=target.server.version,
+        client_version=target.programs.dump_version,
+        image=target.container.image,
+        image_id=target.container.image_id,
+    )
+
+
+def _source(target: Target) -> Source:
+    return Source(
+        container_id=target.container.id,
+        container_name=target.container.name,
+        volumes=tuple(mount.name for mount in target.container.mounts if mount.name),
+        identity=target.server.identity,
+        started=target.server.started,
+        settings=target.server.settings,
+    )

@@ -1,0 +1,346 @@
+"""The nouns: targets, archives, plans and verdicts. Frozen, typed, without I/O."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+from dbguard.errors import UsageError
+
+FORMAT = 1
+"""The archive format this version writes, and the newest it reads."""
+
+_NAME_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ARCHIVE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+ObjectKind = Literal[
+    "table", "view", "sequence", "procedure", "function", "package", "package body", "trigger", "event"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TargetName:
+    """`project/service`; outside Compose the project is `_` and the service the container's name."""
+
+    project: str
+    service: str
+
+    def __post_init__(self) -> None:
+        for part in (self.project, self.service):
+            if not _NAME_PART.fullmatch(part):
+                raise UsageError(
+                    f"{part!r} cannot be part of a target's name",
+                    hint="names are letters, digits, '_', '.', '-'; label the container dbguard.name=PROJECT/SERVICE",
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        project, _, service = text.rpartition("/")
+        return cls(project=project or "_", service=service)
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.service}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """Something mounted into a container."""
+
+    kind: str  # "volume", "bind", "tmpfs", …
+    name: str | None  # of a volume
+    source: str
+    destination: str
+    anonymous: bool = False
+
+    def __str__(self) -> str:
+        shown = "anonymous volume" if self.anonymous else self.name if self.kind == "volume" else self.source
+        return f"{shown}:{self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container as the engine describes it. Of the environment only the names: values can be secrets."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    running: bool
+    paused: bool
+    started: str  # the engine's own text, compared but never computed with
+    labels: Mapping[str, str]
+    variables: frozenset[str]
+    command: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    networks: tuple[str, ...] = ()
+
+    @property
+    def project(self) -> str | None:
+        return self.labels.get("com.docker.compose.project")
+
+    @property
+    def service(self) -> str | None:
+        return self.labels.get("com.docker.compose.service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """What the database's container brings along."""
+
+    dump: str
+    dump_version: str
+    client: str
+    zstd: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How to log in, without the secret itself unless the user gave it to us.
+
+    With `variable`, the password stays in the container: the wrapper reads it there from that variable, or
+    from the file that `<variable>_FILE` names. `user_variable` does the same for the user.
+    """
+
+    user: str | None = None
+    user_variable: str | None = None
+    variable: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        who = self.user or f"${self.user_variable}"
+        if self.variable:
+            return f"{who} with ${self.variable} of the container"
+        return f"{who} with the configured password" if self.password else f"{who} without a password"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A database server that answered."""
+
+    engine: str  # key of ENGINES
+    version: str
+    identity: str  # tells this data directory from any other, see `sql.identity`
+    started: datetime | None
+    socket: str
+    datadir: str
+    settings: Mapping[str, str]
+    account: str
+    blind_spots: tuple[str, ...]  # why the account cannot be proven to see everything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One database server in one running container, ready to be asked."""
+
+    name: TargetName
+    container: Container
+    programs: Programs
+    login: Login
+    server: Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What `discover` saw in one container: a target, or the reason why not."""
+
+    container: Container
+    name: TargetName | None
+    database: bool  # it is, or looks like, a database server
+    target: Target | None
+    why_not: str | None
+
+
+# --- storage and archives ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored blob. Size in bytes, time by the storage's own clock."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose archives a folder holds, so that two hosts with a project `shop` never mix."""
+
+    engine_id: str
+    project: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    name: str
+    kind: str  # "BASE TABLE", "SYSTEM VERSIONED", …: the server's word
+    engine: str | None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database and every object in it."""
+
+    name: str
+    create: str  # the server's own SHOW CREATE DATABASE
+    tables: tuple[Table, ...] = ()
+    objects: Mapping[ObjectKind, tuple[str, ...]] = field(default_factory=dict)  # all but tables
+
+    def named(self) -> frozenset[tuple[ObjectKind, str]]:
+        """Every object as (kind, name)."""
+        others = {(kind, name) for kind, names in self.objects.items() for name in names}
+        return frozenset({("table", table.name) for table in self.tables} | others)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """One stored file of an archive. Sizes in bytes; `plain…` before compression and encryption."""
+
+    key: str
+    size: int
+    sha256: str
+    plain_size: int
+    plain_sha256: str
+    compression: str = "zstd"
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    engine: str
+    server_version: str
+    client_version: str
+    image: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an archive came from: the container, and the server in it."""
+
+    container_id: str
+    container_name: str
+    volumes: tuple[str, ...]
+    identity: str
+    started: datetime | None
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The server's write position at the snapshot; what is not known is None."""
+
+    gtid: str | None = None
+    file: str | None = None
+    offset: int | None = None
+    lsn: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """One finished backup of one target: the contents of `manifest.json`."""
+
+    format: int
+    id: str
+    target: str
+    owner: Owner
+    tool: str
+    software: Software
+    source: Source
+    snapshot: datetime
+    started: datetime
+    finished: datetime
+    databases: tuple[Database, ...]
+    complete: bool
+    partial_reasons: tuple[str, ...]
+    options: tuple[str, ...]
+    blobs: Mapping[str, Blob]
+    largest_statement: int
+    marker: Marker | None = None
+    seal: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> TargetName:
+        return TargetName.parse(self.target)
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of all blobs."""
+        return sum(blob.size for blob in self.blobs.values())
+
+    def age(self, now: datetime) -> float:
+        """Seconds since the snapshot, the only time an age may count from."""
+        return (now - self.snapshot).total_seconds()
+
+
+def new_archive_id(now: datetime) -> str:
+    """UTC start and 24 random bits: sorts by age, and two hosts never clash."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def is_archive_id(text: str) -> bool:
+    return _ARCHIVE_ID.fullmatch(text) is not None
+
+
+# --- decisions -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which archives to keep. Nothing set keeps everything."""
+
+    keep_last: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    archive: Archive
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Retention's answer."""
+
+    keep: tuple[Kept, ...]
+    remove: tuple[Archive, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeVerdict:
+    """May this one volume be deleted?"""
+
+    volume: str
+    what: str  # "mysql shop/db", "not a database", …
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The guard's answer for a whole command: one refusal refuses all."""
+
+    volumes: tuple[VolumeVerdict, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return all(volume.allowed for volume in self.volumes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a long job is. Sizes in bytes."""
+
+    target: str
+    phase: str  # "dumping", "checking", "loading"
+    done: int  # plain SQL so far
+    total: int | None  # plain SQL expected, when known
+    stored: int = 0
+    current: str = ""  # the object now being dumped or loaded

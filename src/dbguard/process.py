@@ -1,0 +1,231 @@
+"""A program running in a container: its output, its input, and the proof that it ended well.
+
+An end of stream proves nothing: docker-py, and a proxy in between, end a cut stream like a finished one. So
+the end counts only when the last frame is whole, the engine says the exec is no longer running and its exit
+code is 0, and the script in the container has reported every program's own status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from dbguard.command import Command
+from dbguard.errors import ExecFailed
+
+_STDERR = 2
+_RECEIVE = 1 << 20
+_BATCH = 256 << 10
+_SETTLE = 30.0
+"""Seconds the engine may take after the end of the stream to say how the exec ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecState:
+    running: bool
+    exit_code: int | None
+
+
+class Frames:
+    """Unpacks the engine's multiplexed stream: frames of 8 bytes of header (kind, length) and a payload.
+
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._kind = 0
+        self._left = 0
+
+    def feed(self, data: memoryview) -> Iterator[tuple[int, bytes]]:
+        position = 0
+        while position < len(data):
+            if self._left:
+                payload = bytes(data[position : position + self._left])
+                self._left -= len(payload)
+                position += len(payload)
+                yield self._kind, payload
+                continue
+            missing = 8 - len(self._head)
+            self._head += bytes(data[position : position + missing])
+            position += missing
+            if len(self._head) == 8:
+                self._kind, self._left = struct.unpack(">BxxxL", self._head)
+                self._head = b""
+
+    @property
+    def whole(self) -> bool:
+        """No frame is half read."""
+        return not self._head and not self._left
+
+
+class Process:
+    """A context manager: leaving it before the program has ended stops the program inside the container."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        command: Command,
+        *,
+        inspect: Callable[[], ExecState],
+        signal_group: Callable[[int, str], None],
+        stall: float,
+    ) -> None:
+        self.pid: int | None = None
+        self.exits: dict[str, int] = {}
+        self.messages: deque[str] = deque(maxlen=1000)
+        self.on_message: Callable[[str], None] = self.messages.append
+        self._connection = connection
+        self._command = command
+        self._inspect = inspect
+        self._signal_group = signal_group
+        self._stall = stall
+        self._frames = Frames()
+        self._buffer = bytearray(_RECEIVE)
+        self._stderr = b""
+        self._settled = False
+
+    def __enter__(self) -> Self:
+        self._connection.settimeout(None)  # docker-py leaves 60 s, which a slow statement outlasts
+        self._connection.sendall(self._command.first_line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        if not self._settled:
+            self._stop()
+
+    def output(self, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The program's stdout in pieces of some 256 KiB, while `stdin` is fed to it.
+
+        Raises ExecFailed when the stream is cut, silent for too long, or any program did not end with 0.
+        The iterator's end is the proof that all went well.
+        """
+        batch: list[bytes] = []
+        size = 0
+        for data in self._exchange(iter(stdin)):
+            batch.append(data)
+            size += len(data)
+            if size >= _BATCH:
+                yield b"".join(batch)
+                batch, size = [], 0
+        self._settle()
+        if batch:
+            yield b"".join(batch)
+
+    def _exchange(self, stdin: Iterator[bytes]) -> Iterator[bytes]:
+        """Reads and writes as the other side allows, until it ends the stream."""
+        writing = self._command.feed
+        rest = memoryview(b"")
+        while True:
+            readable, writable, _ = select.select(
+                [self._connection], [self._connection] if writing else [], [], self._stall
+            )
+            if not readable and not writable:
+                raise ExecFailed(f"no byte for {self._stall / 60:.0f} minutes: the stream stalled")
+            if readable:
+                count = self._receive()
+                if not count:
+                    return
+                yield from self._stdout(memoryview(self._buffer)[:count])
+            if writable:
+                if not rest:
+                    chunk = next(stdin, None)
+                    writing = chunk is not None or self._no_more()
+                    rest = memoryview(chunk or b"")
+                rest = self._send(rest) if rest else rest
+
+    def _receive(self) -> int:
+        try:
+            return self._connection.recv_into(self._buffer)
+        except ConnectionError as error:
+            raise ExecFailed(f"the connection to the engine broke: {error}") from error
+
+    def _send(self, data: memoryview) -> memoryview:
+        try:
+            return data[self._connection.send(data, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return data
+        except (BrokenPipeError, ConnectionResetError):
+            return memoryview(b"")  # the program has ended early: its exit status and message follow
+
+    def _no_more(self) -> bool:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+        return False
+
+    def _stdout(self, data: memoryview) -> Iterator[bytes]:
+        for kind, payload in self._frames.feed(data):
+            if kind == _STDERR:
+                self._hear(payload)
+            else:
+                yield payload
+
+    def _hear(self, payload: bytes) -> None:
+        *lines, self._stderr = (self._stderr + payload).split(b"\n")
+        self._stderr = self._stderr[-65536:]
+        for line in lines:
+            self._understand(line.decode("utf-8", "replace").rstrip("\r"))
+
+    def _understand(self, line: str) -> None:
+        match line.removeprefix(f"dbguard:{self._command.tag}:").split(" "):
+            case _ if not line.startswith(f"dbguard:{self._command.tag}:"):
+                self.on_message(line)
+            case ["pid", pid]:
+                self.pid = int(pid)
+            case ["exit", name, status]:
+                self.exits[name] = int(status)
+
+    def _settle(self) -> None:
+        """The stream has ended: ask the engine and the script how."""
+        if self._stderr:
+            self._hear(b"\n")
+        if not self._frames.whole:
+            raise ExecFailed("the stream from the container was cut in the middle")
+        state = self._wait(_SETTLE)
+        if state.running:
+            raise ExecFailed("the stream from the container ended while the program was still running: it was cut")
+        self._settled = True
+        if state.exit_code != 0 or set(self.exits) != self._command.programs or any(self.exits.values()):
+            raise ExecFailed(self._ending(state))
+
+    def _ending(self, state: ExecState) -> str:
+        program = self._command.argv[0]
+        words = [
+            f"{program} ended with exit code {self.exits['program']}"
+            if "program" in self.exits
+            else f"{program} never ended"
+        ]
+        if self.exits.get("pipe"):
+            words.append(f"{self._command.pipe[0]} with {self.exits['pipe']}")
+        if state.exit_code != 0:
+            words.append(f"the exec with {state.exit_code}")
+        said = "; ".join(message for message in list(self.messages)[-3:] if message.strip())
+        return ", ".join(words) + (f": {said}" if said else "")
+
+    def _wait(self, seconds: float) -> ExecState:
+        end = time.monotonic() + seconds
+        while (state := self._inspect()).running and time.monotonic() < end:
+            time.sleep(0.02)
+        return state
+
+    def _stop(self) -> None:
+        """Closing stdin has told the script already; this makes sure, for no exec may outlive its reader."""
+        self._settled = True
+        for name, patience in (("TERM", 10.0), ("KILL", 5.0)):
+            if not self._wait(1.0 if name == "TERM" else 0.0).running:
+                return
+            if self.pid is not None:
+                self._signal_group(self.pid, name)
+            if not self._wait(patience).running:
+                return

@@ -1,0 +1,44 @@
+"""One brain per project: the running sidecar holds configuration and storage, so it answers for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dbguard.command import Command
+from dbguard.containers import Containers
+from dbguard.errors import ExecFailed
+from dbguard.model import Container, Login
+
+ROLE = "dbguard.role"
+ANSWERING = "DBGUARD_ANSWERING"
+"""Set in the sidecar's process that answers for the host: it must not look for a sidecar again."""
+
+
+def find(containers: Containers, project: str | None) -> Container | None:
+    """The running sidecar that serves `project`."""
+    sidecars = containers.list(label=f"{ROLE}=sidecar")
+    return next((one for one in sidecars if project is not None and one.project == project), None)
+
+
+def answer(
+    containers: Containers,
+    sidecar: Container,
+    arguments: Sequence[str],
+    *,
+    out: Callable[[bytes], object],
+    message: Callable[[str], None],
+) -> int:
+    """Runs the same command in the sidecar and returns its exit code.
+
+    When this process dies, the command in the sidecar is stopped as well.
+    """
+    command = Command(argv=("dbguard", *arguments), login=Login())
+    with containers.start(sidecar.id, command, env={ANSWERING: "1"}) as process:
+        process.on_message = message
+        try:
+            for chunk in process.output():
+                out(chunk)
+        except ExecFailed:
+            if "program" not in process.exits:
+                raise
+    return process.exits["program"]

@@ -1,0 +1,206 @@
+"""Questions to a database server, through the client in its own container."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dbguard.command import Command
+from dbguard.containers import Containers
+from dbguard.engines import ENGINES, Engine, engine_of
+from dbguard.errors import ExecFailed, QueryFailed
+from dbguard.model import Container, Database, Login, ObjectKind, Programs, Server, Table, Target
+
+Row = tuple[str, ...]
+
+SYSTEM_DATABASES = frozenset(
+    {"mysql", "information_schema", "performance_schema", "sys", "ndbinfo", "mysql_innodb_cluster_metadata"}
+)
+NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+"""Without one of these on *.* objects are missing from a dump without an error (routines come with SELECT)."""
+
+_SETTINGS = (
+    "lower_case_table_names", "sql_mode", "character_set_server", "collation_server", "time_zone",
+    "system_time_zone", "default_storage_engine", "innodb_page_size", "log_bin", "gtid_mode", "event_scheduler",
+    "max_allowed_packet", "version_comment", "partial_revokes",
+)  # fmt: skip
+_UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
+_SERVER_ERROR = re.compile(r"ERROR (\d+) \((\w+)\)(?: at line \d+)?: (.*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidView:
+    """A view that does not open: what it selects from is gone, or its definer is."""
+
+    database: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.name} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Asks one server with one login. Every question is a session of its own on the server."""
+
+    containers: Containers
+    container: str
+    argv: tuple[str, ...]
+    login: Login
+
+    def query(self, *statements: str, timeout: float = 60.0) -> list[list[Row]]:
+        """The rows of each statement; NULL arrives as the text NULL. Raises QueryFailed with the server's words."""
+        command = Command(argv=self.argv, login=self.login, feed=True)
+        fence = f"fence-{command.tag}"
+        script = "".join(f"{statement};\nSELECT '{fence}';\n" for statement in statements)
+        try:
+            done = self.containers.run(self.container, command, stdin=script.encode(), timeout=timeout)
+        except ExecFailed as error:
+            match = _SERVER_ERROR.search(str(error))
+            raise QueryFailed(f"{match.group(3)} ({match.group(1)})" if match else str(error)) from error
+        return _results(done.stdout.decode("utf-8", "surrogateescape"), fence)
+
+    def execute(self, *statements: str) -> None:
+        self.query(*statements)
+
+
+def session(containers: Containers, target: Target) -> Session:
+    argv = ENGINES[target.server.engine].client(target.programs.client, target.server.socket)
+    return Session(containers=containers, container=target.container.id, argv=argv, login=target.login)
+
+
+def connect(containers: Containers, container: Container, programs: Programs, socket: str, login: Login) -> Server:
+    """Asks a server who it is. Raises QueryFailed when it does not let us in."""
+    argv = ENGINES["mysql"].client(programs.client, socket)
+    asking = Session(containers=containers, container=container.id, argv=argv, login=login)
+    first, settings, privileges, status, grants = asking.query(
+        "SELECT @@version, @@datadir, CURRENT_USER(), UTC_TIMESTAMP()",
+        f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(map(repr, _SETTINGS))})",
+        "SELECT privilege_type, grantee FROM information_schema.user_privileges",
+        "SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime'",
+        "SHOW GRANTS",
+    )
+    version, datadir, account, now = first[0]
+    values = {row[0].lower(): row[1] for row in settings}
+    engine = engine_of(version)
+    return Server(
+        engine=engine.name,
+        version=version,
+        identity=_identity(containers, container, datadir, engine),
+        started=_started(now, status),
+        socket=socket,
+        datadir=datadir,
+        settings=values,
+        account=account,
+        blind_spots=_blind_spots(account, privileges, [row[0] for row in grants]),
+    )
+
+
+def databases(asking: Session) -> tuple[tuple[Database, ...], tuple[InvalidView, ...]]:
+    """Every user database with all its objects, and those of its views that do not open."""
+    schemas, tables, views, routines, triggers, events = asking.query(
+        "SELECT schema_name FROM information_schema.schemata",
+        "SELECT table_schema, table_name, table_type, IFNULL(engine, '') FROM information_schema.tables "
+        "WHERE table_type NOT LIKE '%VIEW'",
+        "SELECT table_schema, table_name, table_comment FROM information_schema.tables WHERE table_type = 'VIEW'",
+        "SELECT routine_schema, routine_name, routine_type FROM information_schema.routines",
+        "SELECT trigger_schema, trigger_name FROM information_schema.triggers",
+        "SELECT event_schema, event_name FROM information_schema.events",
+        timeout=600.0,
+    )
+    names = [row[0] for row in schemas if is_user_database(row[0])]
+    creates = asking.query(*(f"SHOW CREATE DATABASE {quoted(name)}" for name in names)) if names else []
+    in_tables: dict[str, list[Table]] = defaultdict(list)
+    objects: dict[str, dict[ObjectKind, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for schema, name, kind, engine in tables:
+        if kind == "SEQUENCE":
+            objects[schema]["sequence"].append(name)
+        elif kind != "TEMPORARY":
+            in_tables[schema].append(Table(name=name, kind=kind, engine=engine or None))
+    for schema, name, _ in views:
+        objects[schema]["view"].append(name)
+    for schema, name, kind in routines:
+        objects[schema][_ROUTINES[kind]].append(name)
+    for schema, name in triggers:
+        objects[schema]["trigger"].append(name)
+    for schema, name in events:
+        objects[schema]["event"].append(name)
+    invalid = tuple(
+        InvalidView(database=schema, name=name, why=comment)
+        for schema, name, comment in views
+        if comment != "VIEW" and is_user_database(schema)
+    )
+    return (
+        tuple(
+            Database(
+                name=name,
+                create=rows[0][1],
+                tables=tuple(in_tables[name]),
+                objects={kind: tuple(found) for kind, found in objects[name].items()},
+            )
+            for name, rows in zip(names, creates, strict=True)
+        ),
+        invalid,
+    )
+
+
+def is_user_database(name: str) -> bool:
+    """Not the server's own, and not a foreign folder in its data directory, such as `lost+found`."""
+    return name.lower() not in SYSTEM_DATABASES and not name.startswith("#mysql50#")
+
+
+def quoted(identifier: str) -> str:
+    """A name as SQL. Names cannot be bound parameters."""
+    if "\0" in identifier:
+        raise QueryFailed("a name cannot hold a NUL character")
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+_ROUTINES: dict[str, ObjectKind] = {
+    "PROCEDURE": "procedure",
+    "FUNCTION": "function",
+    "PACKAGE": "package",
+    "PACKAGE BODY": "package body",
+}
+
+
+def _results(text: str, fence: str) -> list[list[Row]]:
+    """The client's batch output: rows end with a newline, columns with a tab, both escaped inside values."""
+    results: list[list[Row]] = [[]]
+    for line in text.split("\n")[:-1]:
+        if line == fence:
+            results.append([])
+        else:
+            results[-1].append(tuple(_UNESCAPE.sub(_unescaped, value) for value in line.split("\t")))
+    return results[:-1]
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return _ESCAPED.get(match.group(1), match.group(1))
+
+
+def _started(now: str, status: Sequence[Row]) -> datetime | None:
+    if not status:
+        return None
+    return datetime.fromisoformat(now).replace(tzinfo=UTC) - timedelta(seconds=int(status[0][1]))
+
+
+def _blind_spots(account: str, privileges: Iterable[Row], grants: Iterable[str]) -> tuple[str, ...]:
+    """Why this account cannot be proven to see everything; nothing when it is."""
+    user, _, host = account.rpartition("@")
+    own = {row[0] for row in privileges if row[1] == f"'{user}'@'{host}'"}
+    missing = [privilege for privilege in NEEDED if privilege not in own]
+    spots = [f"GRANT {', '.join(missing)} ON *.* TO '{user}'@'{host}' is missing"] if missing else []
+    if any(grant.startswith("REVOKE") for grant in grants):
+        spots.append(f"some privileges of '{user}'@'{host}' are revoked again for single databases")
+    return tuple(spots)
+
+
+def _identity(containers: Containers, container: Container, datadir: str, engine: Engine) -> str:
+    data = containers.read_file(container.id, f"{datadir.rstrip('/')}/{engine.identity_file}")
+    return engine.identity(data) if data is not None else ""

@@ -1,0 +1,274 @@
+"""The text that mysqldump and mariadb-dump write: its statements, its objects, its first and last line.
+
+The scanner is exact where it must be and quick where it can be. Bodies of routines, triggers, events and
+views may hold any line, so statements are split the way the `mysql` client splits them (quotes, comments,
+DELIMITER, NO_BACKSLASH_ESCAPES). Rows are nearly all of a dump, and there a fact of the format helps: the
+dump programs escape every newline inside a value, so an INSERT ends at the first `;` that ends a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dbguard.errors import IncompleteDump
+from dbguard.model import Database, ObjectKind
+
+PieceKind = Literal["comment", "client", "statement", "create", "use", "rows", "database", "session"]
+
+_IDENT = rb"`(?:[^`]|``)*+`"
+_ROWS = re.compile(
+    rb"(?:INSERT|REPLACE) +(?:IGNORE +)?INTO ("
+    + _IDENT
+    + rb")(?: \("
+    + _IDENT
+    + rb"(?:, ?"
+    + _IDENT
+    + rb")*+\))?\s+VALUES\s"
+)
+_MAYBE_ROWS = (b"INSERT ", b"REPLACE ")
+_LINE = re.compile(rb"(?:--(?=\s)|#)[^\n]*\n")
+_CLIENT = re.compile(rb"DELIMITER[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
+_BLANK = re.compile(rb"\s+")
+_AFTER = re.compile(rb"[ \t]*\r?\n")
+_SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\r?\n")
+_SQL_MODE = re.compile(rb"sql_mode\s*=\s*('[^']*'|@\w+)", re.IGNORECASE)
+_TOKEN = re.compile(rb"/\*M?!\d*|\*/|" + _IDENT + rb"|'(?:[^'\\]|\\.|'')*'|\w+|[^\s\w]|\s+", re.DOTALL)
+_KINDS: dict[bytes, ObjectKind] = {
+    b"TABLE": "table",
+    b"VIEW": "view",
+    b"SEQUENCE": "sequence",
+    b"PROCEDURE": "procedure",
+    b"FUNCTION": "function",
+    b"PACKAGE": "package",
+    b"TRIGGER": "trigger",
+    b"EVENT": "event",
+}
+_ROWS_HEAD = 4 << 20
+"""More than the longest list of column names: 4,096 columns of 64 characters of 4 bytes, quoted."""
+_HEADS = (b"-- MySQL dump ", b"-- MariaDB dump ")
+_TRAILER = b"-- Dump completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A whole statement, comment or client line; of an INSERT, as many bytes as have arrived."""
+
+    kind: PieceKind
+    database: str | None
+    object: tuple[ObjectKind, str] | None
+    data: bytes
+
+
+class Scanner:
+    """Cuts a dump into pieces; joined again they are the dump, byte for byte."""
+
+    def __init__(self) -> None:
+        self.database: str | None = None
+        self._buffer = b""
+        self._wait_for = 0  # scan an unfinished statement again only when it has doubled
+        self._rows_of: tuple[ObjectKind, str] | None = None
+        self._delimiter = b";"
+        self._backslash = True
+        self._statement = _statement(self._delimiter, backslash=True)
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Pieces that `data` completes. Keeps what is unfinished."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) < self._wait_for:
+            return
+        position = 0
+        while position < len(self._buffer):
+            piece = self._next(position)
+            if piece is None:
+                break
+            position += len(piece.data)
+            yield piece
+        self._buffer = self._buffer[position:]
+        self._wait_for = 2 * len(self._buffer) if position == 0 else 0
+
+    def close(self) -> Iterator[Piece]:
+        """What is left at the end of the dump, finished or not."""
+        self._wait_for = 0
+        yield from self.feed(b"\n")
+        if self._buffer.strip():
+            yield Piece("statement", self.database, None, self._buffer)
+        self._buffer = b""
+
+    def _next(self, at: int) -> Piece | None:
+        if self._rows_of is not None:
+            return self._rest_of_rows(at)
+        buffer = self._buffer
+        if blank := _BLANK.match(buffer, at):
+            return Piece("comment", self.database, None, blank.group())
+        if line := _LINE.match(buffer, at) or _SANDBOX.match(buffer, at):
+            return Piece("comment", self.database, None, line.group())
+        if client := _CLIENT.match(buffer, at):
+            self._set_delimiter(client.group(1))
+            return Piece("client", self.database, None, client.group())
+        if self._delimiter == b";" and buffer.startswith(_MAYBE_ROWS, at):
+            if rows := _ROWS.match(buffer, at):
+                self._rows_of = ("table", _unquote(rows.group(1)))
+                return Piece("rows", self.database, self._rows_of, rows.group())
+            if len(buffer) - at < _ROWS_HEAD:
+                return None
+        return self._statement_at(at)
+
+    def _rest_of_rows(self, at: int) -> Piece | None:
+        end = self._buffer.find(b";\n", at)
+        this = self._rows_of
+        if end >= 0:
+            self._rows_of = None
+            return Piece("rows", self.database, this, self._buffer[at : end + 2])
+        most = len(self._buffer) - self._buffer.endswith(b";")
+        return Piece("rows", self.database, this, self._buffer[at:most]) if most > at else None
+
+    def _statement_at(self, at: int) -> Piece | None:
+        match = self._statement.match(self._buffer, at)
+        if match is None:
+            return None
+        end = match.end()
+        if after := _AFTER.match(self._buffer, end):
+            end = after.end()
+        return self._classified(self._buffer[at:end])
+
+    def _classified(self, data: bytes) -> Piece:
+        words = _words(data)
+        first = next(words, b"").upper()
+        if first == b"USE":
+            self.database = _unquote(next(words, b""))
+            return Piece("use", self.database, None, data)
+        if first == b"SET":
+            if mode := _SQL_MODE.search(data):
+                self._set_backslash(b"NO_BACKSLASH_ESCAPES" not in mode.group(1).upper())
+            return Piece("session", self.database, None, data)
+        if first == b"CREATE":
+            seen = _created(words)
+            if seen is None:
+                return Piece("statement", self.database, None, data)
+            kind, name = seen
+            if kind == "database":
+                self.database = name
+                return Piece("database", name, None, data)
+            return Piece("create", self.database, (kind, name), data)
+        return Piece("statement", self.database, None, data)
+
+    def _set_delimiter(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
+        self._statement = _statement(delimiter, backslash=self._backslash)
+
+    def _set_backslash(self, backslash: bool) -> None:
+        self._backslash = backslash
+        self._statement = _statement(self._delimiter, backslash=backslash)
+
+
+class Checker:
+    """Watches a dump go by and says at the end whether it is whole."""
+
+    def __init__(self) -> None:
+        self.current = ""
+        self.largest_statement = 0
+        self._scanner = Scanner()
+        self._seen: set[tuple[str | None, ObjectKind, str]] = set()
+        self._head = b""
+        self._last_line = b""
+        self._rows = 0
+
+    def feed(self, data: bytes) -> None:
+        if len(self._head) < 256:
+            self._head += data[:256]
+        for piece in self._scanner.feed(data):
+            self._look_at(piece)
+
+    def finish(self, databases: Sequence[Database]) -> None:
+        """The dump has ended: raises IncompleteDump unless first line, last line and every object are there."""
+        for piece in self._scanner.close():
+            self._look_at(piece)
+        if not _SANDBOX.sub(b"", self._head).startswith(_HEADS):
+            raise IncompleteDump(f"what came is not a dump: it begins with {self._head[:80]!r}")
+        if not self._last_line.startswith(_TRAILER):
+            raise IncompleteDump("the dump has no last line ('-- Dump completed'): it was cut or it failed")
+        expected = {(db.name, kind, name) for db in databases for kind, name in db.named()}
+        if missing := sorted(expected - self._seen, key=str):
+            shown = ", ".join(f"{kind} {db}.{name}" for db, kind, name in missing[:5])
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise IncompleteDump(
+                f"the dump lacks {shown}{more}",
+                hint="was it dropped or renamed meanwhile? then run the backup again; else the account may not see it",
+            )
+
+    def _look_at(self, piece: Piece) -> None:
+        self._rows = self._rows + len(piece.data) if piece.kind == "rows" else 0
+        self.largest_statement = max(self.largest_statement, self._rows or len(piece.data))
+        if piece.kind == "comment":
+            self._last_line = piece.data.strip() or self._last_line
+            return
+        self._last_line = b""
+        if piece.object is not None:
+            kind, name = piece.object
+            self.current = f"{piece.database}.{name}"
+            if piece.kind == "create":
+                self._seen.add((piece.database, kind, name))
+
+
+def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:
+    """One statement with its delimiter, split as the client does: `client/mysql.cc`, add_line()."""
+    escape = rb"\\." if backslash else rb"\\"
+    quoted = [q + rb"(?:[^" + q + rb"\\]|" + escape + rb"|" + q + q + rb")*+" + q for q in (b"'", b'"')]
+    end = re.escape(delimiter)
+    first = re.escape(delimiter[:1])
+    inside = [
+        rb"[^'\"`/#\-" + first + rb"]++",
+        *quoted,
+        _IDENT,
+        rb"/\*(?!M?!)(?:[^*]|\*(?!/))*+\*/",  # versioned comments hold code
+        rb"#[^\n]*+\n",
+        rb"--(?=\s)[^\n]*+\n",
+        rb"(?!" + end + rb"|['\"`#]|--\s|/\*(?!M?!)).",
+    ]
+    return re.compile(rb"(?:" + rb"|".join(inside) + rb")*+" + end, re.DOTALL)
+
+
+def _words(data: bytes) -> Iterator[bytes]:
+    """Words, names and signs of a statement's head, version comments opened, blanks dropped."""
+    for match in _TOKEN.finditer(data):
+        token = match.group()
+        if not token.isspace() and token != b"*/" and not token.startswith(b"/*"):
+            yield token
+
+
+def _created(words: Iterator[bytes]) -> tuple[ObjectKind | Literal["database"], str] | None:
+    """What a CREATE statement creates; None for what the catalogue does not list, such as placeholders."""
+    final_view = False
+    for word in words:
+        upper = word.upper()
+        final_view = final_view or upper == b"ALGORITHM"
+        if upper == b"DATABASE":
+            return "database", _name(words)
+        if upper == b"VIEW" and not final_view:
+            return None  # a stand-in that the real view replaces at the end of the dump
+        if upper in _KINDS:
+            return _kind_and_name(_KINDS[upper], words)
+    return None
+
+
+def _kind_and_name(kind: ObjectKind, words: Iterator[bytes]) -> tuple[ObjectKind, str]:
+    word = next(words, b"")
+    if kind == "package" and word.upper() == b"BODY":
+        return "package body", _name(words)
+    return kind, _name(words, word)
+
+
+def _name(words: Iterator[bytes], first: bytes | None = None) -> str:
+    word = next(words, b"") if first is None else first
+    while word.upper() in {b"IF", b"NOT", b"EXISTS"}:
+        word = next(words, b"")
+    return _unquote(word)
+
+
+def _unquote(identifier: bytes) -> str:
+    if identifier.startswith(b"`"):
+        identifier = identifier[1:-1].replace(b"``", b"`")
+    return identifier.decode("utf-8", "surrogateescape")

@@ -1,0 +1,67 @@
+"""A place for archives: what it promises, and the table of the places dbguard knows.
+
+Adding one is a file here and a line in STORAGES; tests/contract/test_storage.py then runs over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from dbguard.errors import ConfigError
+from dbguard.model import Entry
+from dbguard.storages.local import LocalStorage
+
+
+class Writer(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+
+
+class Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Storage(Protocol):
+    """Keeps named blobs.
+
+    A blob is seen whole or not at all, whatever happens while it is written; once `create` has been left
+    well it survives a power cut; and it is never changed afterwards. Keys are plain names joined by `/`;
+    no key leads out of the storage. Failures are StorageError; a place that cannot be reached at all is
+    StorageUnavailable, never an empty list.
+    """
+
+    url: str
+
+    def create(self, key: str) -> AbstractContextManager[Writer]:
+        """Leave it well and the blob is there; leave it badly and nothing is. Raises AlreadyExists."""
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[Reader]:
+        """Raises NotFound."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every blob whose key begins with `prefix`, sorted by key; none that is still being written."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Gone when this returns, also when it was gone before."""
+        ...
+
+    def free(self) -> int | None:
+        """Bytes that still fit, or None where nobody can know."""
+        ...
+
+
+STORAGES: dict[str, Callable[[str], Storage]] = {"file": LocalStorage.from_url}
+
+
+def open_storage(url: str) -> Storage:
+    """By the URL's scheme; a plain path is a folder."""
+    scheme = urlsplit(url).scheme or "file"
+    if scheme not in STORAGES:
+        known = ", ".join(sorted(STORAGES))
+        raise ConfigError(f"storage {url}: {scheme}:// is not known", hint=f"known: {known}")
+    return STORAGES[scheme](url)

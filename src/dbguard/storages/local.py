@@ -1,0 +1,159 @@
+"""A folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Self
+from urllib.parse import unquote, urlsplit
+
+from dbguard.errors import AlreadyExists, ConfigError, NotFound, StorageError, StorageUnavailable
+from dbguard.model import Entry
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_TEMPORARY = ".tmp-"
+
+
+class LocalStorage:
+    """Blobs as files below one folder, 0600 in folders of 0700. See storages.Storage for the promise."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = root.as_uri()
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        if parts.netloc not in {"", "localhost"}:
+            raise ConfigError(f"storage {url}: a folder has three slashes", hint=f"file:///{parts.netloc}{parts.path}")
+        return cls(Path(unquote(parts.path)).absolute())
+
+    @contextlib.contextmanager
+    def create(self, key: str) -> Iterator[_Writer]:
+        final = self._path(key)
+        with _translated(final):
+            _make_folders(self.root, final.parent)
+            descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=final.parent)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                yield _Writer(file, final)
+                with _translated(final):
+                    os.fsync(file.fileno())
+            with _translated(final):
+                os.link(temporary, final)  # atomic, and refuses to replace
+        finally:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        with _translated(final):
+            _sync_folder(final.parent)
+
+    @contextlib.contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        with _translated(path):
+            file = path.open("rb", buffering=0)
+        with file:
+            yield file
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        if not self.root.is_dir():
+            raise StorageUnavailable(
+                f"{self.root} does not exist",
+                hint="is the disk mounted? a first `dbguard backup now` creates the folder",
+            )
+        for path in self._files(self.root / prefix.rpartition("/")[0]):
+            key = path.relative_to(self.root).as_posix()
+            if key.startswith(prefix):
+                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+                    status = path.stat()
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                    yield Entry(key=key, size=status.st_size, modified=modified)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _translated(path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or already gone
+            path.parent.rmdir()
+
+    def free(self) -> int | None:
+        place = self.root
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def _path(self, key: str) -> Path:
+        """Where a key lives. Refuses whatever is not plain names, and symbolic links that lead out."""
+        if not all(_PLAIN_NAME.fullmatch(part) for part in key.split("/")):
+            raise StorageError(f"{key!r} cannot be a key")
+        path = self.root / key
+        if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
+            raise StorageError(f"{key!r} leads out of {self.root}: a symbolic link?")
+        return path
+
+    def _files(self, folder: Path) -> Iterator[Path]:
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageUnavailable(f"{folder}: {error.strerror}") from error
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._files(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMPORARY):
+                yield Path(entry.path)
+
+
+class _Writer:
+    def __init__(self, file: BinaryIO, final: Path) -> None:
+        self._file = file
+        self._final = final
+
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        with _translated(self._final):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+
+def _make_folders(root: Path, folder: Path) -> None:
+    """Creates what is missing, durably."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in reversed([folder, *folder.parents]):
+        if made.is_relative_to(root) and made != root and not made.exists():
+            made.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(made.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: not found") from error
+    except FileExistsError as error:
+        raise AlreadyExists(f"{path} exists already; nothing is ever overwritten") from error
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "the disk is full: nothing was published, and what was written is removed",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "this user may not write there",
+        }
+        raise StorageError(f"{path}: {error.strerror}", hint=hints.get(error.errno or 0)) from error

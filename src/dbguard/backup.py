@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dbguard import manifest, sql
+from dbguard import inventory, manifest, sql
 from dbguard.catalog import DATA, Catalog
 from dbguard.command import Command
 from dbguard.config import Settings
@@ -15,10 +15,10 @@ from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, NotFound, StorageError
 from dbguard.intake import Intake
+from dbguard.inventory import Inventory, Obstacle
 from dbguard.lock import target_lock
 from dbguard.model import Archive, Database, Owner, Progress, Target, new_archive_id
 from dbguard.report import Report, Throttled, quiet
-from dbguard.sql import InvalidView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,12 @@ def back_up(
         started = datetime.now(UTC)
         owner = Owner(engine_id=containers.engine_id, project=target.name.project, service=target.name.service)
         catalog.prepare(owner, adopt=wish.adopt)
-        databases, left_out = _what(target, containers, wish)
+        found = _what(target, containers, wish)
+        databases = found.without_invalid_views()
         previous = next(iter(catalog.listing(target.name).archives), None)
         _check_room(catalog, previous)
         archive_id = new_archive_id(started)
-        argv = _argv(target, databases, left_out)
+        argv = _argv(target, databases, found.invalid_views)
         with _all_or_nothing(catalog, target, archive_id):
             with catalog.create(target.name, archive_id, DATA) as out:
                 snapshot = datetime.now(UTC)
@@ -68,7 +69,7 @@ def back_up(
                 owner=owner,
                 times=manifest.Times(started=started, snapshot=snapshot, finished=datetime.now(UTC)),
                 databases=databases,
-                left_out=left_out,
+                left_out=found.invalid_views,
                 only=wish.databases,
                 options=argv[1:],
                 intake=intake,
@@ -80,31 +81,33 @@ def back_up(
 # --- what to dump ---
 
 
-def _what(target: Target, containers: Containers, wish: Wish) -> tuple[tuple[Database, ...], tuple[InvalidView, ...]]:
-    """The databases to dump, and the views to leave out of them."""
-    found, invalid = sql.databases(sql.session(containers, target))
-    if missing := sorted(set(wish.databases) - {database.name for database in found}):
+def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
+    """The databases to dump, with the views to leave out. Raises when something in them cannot be dumped."""
+    found = inventory.take(sql.session(containers, target))
+    names = [database.name for database in found.databases]
+    if missing := sorted(set(wish.databases) - set(names)):
         raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")
-    databases = tuple(database for database in found if not wish.databases or database.name in wish.databases)
-    if not databases:
+    found = found.only(wish.databases or names)
+    if not found.databases:
         raise NotFound(f"{target.name}: there is no database to back up", hint="system databases are never dumped")
-    names = {database.name for database in databases}
-    broken = tuple(view for view in invalid if view.database in names)
-    if broken and not wish.skip_invalid_views:
+    if found.invalid_views and not wish.skip_invalid_views:
         raise DumpFailed(
-            f"{target.name}: these views do not open, so they cannot be dumped: {'; '.join(map(str, broken))}",
+            f"{target.name}: these views do not open, so they cannot be dumped: {_listed(found.invalid_views)}",
             hint="repair or drop them, or leave them out with --skip-invalid-views",
         )
-    return tuple(_without(database, broken) for database in databases), broken
+    if found.double_delimiters and ENGINES[target.server.engine].hangs_on_double_delimiter(target.server):
+        raise DumpFailed(
+            f"{target.name}: this server's dump program never ends on these events: {_listed(found.double_delimiters)}",
+            hint="take ';;' out of the event's text, also in its comments",
+        )
+    return found
 
 
-def _without(database: Database, left_out: Sequence[InvalidView]) -> Database:
-    gone = {view.name for view in left_out if view.database == database.name}
-    views = tuple(name for name in database.objects.get("view", ()) if name not in gone)
-    return replace(database, objects={**database.objects, "view": views})
+def _listed(obstacles: Sequence[Obstacle]) -> str:
+    return "; ".join(map(str, obstacles))
 
 
-def _argv(target: Target, databases: Sequence[Database], left_out: Sequence[InvalidView]) -> tuple[str, ...]:
+def _argv(target: Target, databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tuple[str, ...]:
     skip = [(view.database, view.name) for view in left_out]
     return ENGINES[target.server.engine].dump(target.programs.dump, target.server, databases, skip)
 

@@ -104,13 +104,13 @@ class Containers:
             file = tar.extractfile(member) if member is not None and member.size <= _FILE_LIMIT else None
             return file.read() if file is not None else None
 
-    def volume_exists(self, name: str) -> bool:
+    def volume_labels(self, name: str) -> dict[str, str] | None:
+        """None when there is no such volume."""
         try:
             with _translated(f"volume {name}"):
-                self._client.inspect_volume(name)
+                return self._client.inspect_volume(name).get("Labels") or {}
         except NotFound:
-            return False
-        return True
+            return None
 
     def _exec_state(self, exec_id: str) -> ExecState:
         try:

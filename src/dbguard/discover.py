@@ -24,20 +24,23 @@ _SOCKETS = (
     "/opt/bitnami/mysql/tmp/mysql.sock", "/opt/bitnami/mariadb/tmp/mysql.sock",
 )  # fmt: skip
 _LOOK = r"""
-for p in mariadb-dump mysqldump; do command -v "$p" >/dev/null && { echo "dump $p"; echo "version $("$p" --version)"; break; }; done
-for p in mariadb mysql; do command -v "$p" >/dev/null && { echo "client $p"; break; }; done
-command -v zstd >/dev/null && echo "zstd yes"
-for s in "$@"; do [ -S "$s" ] && { echo "socket $s"; break; }; done
+first() { word=$1; shift; for p; do command -v "$p" >/dev/null && { echo "$word $p"; return; }; done; }
+dump=$(first dump mariadb-dump mysqldump)
+[ -n "$dump" ] && echo "$dump" && echo "version $(${dump#dump } --version)"
+first client mariadb mysql
+first zstd zstd
+for s; do [ -S "$s" ] && { echo "socket $s"; break; }; done
 for d in /proc/[0-9]*; do
-  tr '\0' ' ' 2>/dev/null < "$d/cmdline" | grep -E '^[^ ]*(mysqld|mariadbd) .*--skip-networking' >/dev/null && echo "initialising yes"
+  tr '\0' ' ' 2>/dev/null < "$d/cmdline" | grep -E '^[^ ]*(mysqld|mariadbd) .*--skip-networking' >/dev/null &&
+    echo "initialising yes"
 done
 exit 0
 """
 
 
-def discover(containers: Containers, settings: Settings, scope: Scope) -> list[Sighting]:
-    """Every running container in scope, databases first. Asks each likely server who it is."""
-    found = [_sighting(containers, settings, container) for container in containers.list() if scope.holds(container)]
+def discover(containers: Containers, settings: Settings, among: Iterable[Container]) -> list[Sighting]:
+    """What each of these containers is, databases first. Asks each likely server who it is."""
+    found = [_sighting(containers, settings, container) for container in among]
     doubles = Counter(seen.name for seen in found if seen.target is not None)
     found = [_refused_double(seen, found) if seen.target and doubles[seen.name] > 1 else seen for seen in found]
     return sorted(found, key=lambda seen: (not seen.database, str(seen.name or ""), seen.container.name))

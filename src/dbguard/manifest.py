@@ -9,8 +9,8 @@ from datetime import datetime
 from dbguard import __version__
 from dbguard.catalog import DATA
 from dbguard.intake import Intake
+from dbguard.inventory import Obstacle
 from dbguard.model import FORMAT, Archive, Database, Owner, Software, Source, Target
-from dbguard.sql import InvalidView
 
 _TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
 _WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}
@@ -30,7 +30,7 @@ def describe(
     owner: Owner,
     times: Times,
     databases: tuple[Database, ...],
-    left_out: Sequence[InvalidView],
+    left_out: Sequence[Obstacle],
     only: Sequence[str],
     options: tuple[str, ...],
     intake: Intake,
@@ -57,7 +57,7 @@ def describe(
     )
 
 
-def _partial_reasons(target: Target, left_out: Sequence[InvalidView], only: Sequence[str]) -> tuple[str, ...]:
+def _partial_reasons(target: Target, left_out: Sequence[Obstacle], only: Sequence[str]) -> tuple[str, ...]:
     return (
         *target.server.blind_spots,
         *((f"only {', '.join(only)} was asked for",) if only else ()),
@@ -65,7 +65,7 @@ def _partial_reasons(target: Target, left_out: Sequence[InvalidView], only: Sequ
     )
 
 
-def _warnings(databases: Sequence[Database], left_out: Sequence[InvalidView]) -> tuple[str, ...]:
+def _warnings(databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tuple[str, ...]:
     tables = [
         (f"{database.name}.{table.name}", (table.engine or "innodb").lower())
         for database in databases

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbguard import sql
+from dbguard import inventory, sql
 from dbguard.catalog import Catalog
 from dbguard.command import Command
 from dbguard.config import Settings
@@ -44,7 +44,10 @@ class RestorePlan:
             f"archive   {archive.id} of {archive.target}, {archive.software.engine} {archive.software.server_version}",
             f"into      {self.target.name}, container {self.target.container.name}, {self.target.server.version}",
             *(f"database  {_arrow(saved.name, name)}: {len(saved.named())} objects" for saved, name in self.databases),
-            *(f"DROPPED   {name}: what it holds now is lost" for name in self.replaced),
+            *(
+                f"in use    {name} holds data: only --replace drops it, and then what it holds is lost"
+                for name in self.replaced
+            ),
             *((f"setting   max_allowed_packet = {self.packet} while loading",) if self.packet else ()),
         ]
 
@@ -68,7 +71,7 @@ def plan(
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
     if not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
-    present, _ = sql.databases(sql.session(containers, target))
+    present = inventory.take(sql.session(containers, target)).databases
     holds = {one.name: bool(one.named()) for one in present}
     names = [new_name or saved.name for saved in chosen]
     needed = archive.largest_statement + 4096
@@ -122,7 +125,7 @@ def _check_whole(archive: Archive, catalog: Catalog, report: Report) -> None:
 
 def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:
     """The plan may have waited for an answer: what was empty then may hold data now."""
-    present = {one.name: bool(one.named()) for one in sql.databases(sql.session(containers, todo.target))[0]}
+    present = {one.name: bool(one.named()) for one in inventory.take(sql.session(containers, todo.target)).databases}
     filled = [name for _, name in todo.databases if present.get(name) and name not in todo.replaced]
     if filled:
         raise RestoreFailed(f"{todo.target.name}: {', '.join(filled)} has been filled meanwhile: nothing was touched")
@@ -238,7 +241,7 @@ def _packet(session: sql.Session, todo: RestorePlan) -> Iterator[None]:
 
 def _compare(todo: RestorePlan, session: sql.Session) -> None:
     """Every object that was saved must be there now."""
-    found = {database.name: database.named() for database in sql.databases(session)[0]}
+    found = {database.name: database.named() for database in inventory.take(session).databases}
     missing = [
         f"{kind} {name}.{item}"
         for saved, name in todo.databases

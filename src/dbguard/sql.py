@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,13 +11,10 @@ from dbguard.command import Command
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES, Engine, engine_of
 from dbguard.errors import ExecFailed, QueryFailed
-from dbguard.model import Container, Database, Login, ObjectKind, Programs, Server, Table, Target
+from dbguard.model import Container, Login, Programs, Server, Target
 
 Row = tuple[str, ...]
 
-SYSTEM_DATABASES = frozenset(
-    {"mysql", "information_schema", "performance_schema", "sys", "ndbinfo", "mysql_innodb_cluster_metadata"}
-)
 NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 """Without one of these on *.* objects are missing from a dump without an error (routines come with SELECT)."""
 
@@ -30,18 +26,6 @@ _SETTINGS = (
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 _SERVER_ERROR = re.compile(r"ERROR (\d+) \((\w+)\)(?: at line \d+)?: (.*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvalidView:
-    """A view that does not open: what it selects from is gone, or its definer is."""
-
-    database: str
-    name: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.database}.{self.name} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,72 +85,11 @@ def connect(containers: Containers, container: Container, programs: Programs, so
     )
 
 
-def databases(asking: Session) -> tuple[tuple[Database, ...], tuple[InvalidView, ...]]:
-    """Every user database with all its objects, and those of its views that do not open."""
-    schemas, tables, views, routines, triggers, events = asking.query(
-        "SELECT schema_name FROM information_schema.schemata",
-        "SELECT table_schema, table_name, table_type, IFNULL(engine, '') FROM information_schema.tables "
-        "WHERE table_type NOT LIKE '%VIEW'",
-        "SELECT table_schema, table_name, table_comment FROM information_schema.tables WHERE table_type = 'VIEW'",
-        "SELECT routine_schema, routine_name, routine_type FROM information_schema.routines",
-        "SELECT trigger_schema, trigger_name FROM information_schema.triggers",
-        "SELECT event_schema, event_name FROM information_schema.events",
-        timeout=600.0,
-    )
-    names = [row[0] for row in schemas if is_user_database(row[0])]
-    creates = asking.query(*(f"SHOW CREATE DATABASE {quoted(name)}" for name in names)) if names else []
-    in_tables: dict[str, list[Table]] = defaultdict(list)
-    objects: dict[str, dict[ObjectKind, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for schema, name, kind, engine in tables:
-        if kind == "SEQUENCE":
-            objects[schema]["sequence"].append(name)
-        elif kind != "TEMPORARY":
-            in_tables[schema].append(Table(name=name, kind=kind, engine=engine or None))
-    for schema, name, _ in views:
-        objects[schema]["view"].append(name)
-    for schema, name, kind in routines:
-        objects[schema][_ROUTINES[kind]].append(name)
-    for schema, name in triggers:
-        objects[schema]["trigger"].append(name)
-    for schema, name in events:
-        objects[schema]["event"].append(name)
-    invalid = tuple(
-        InvalidView(database=schema, name=name, why=comment)
-        for schema, name, comment in views
-        if comment != "VIEW" and is_user_database(schema)
-    )
-    return (
-        tuple(
-            Database(
-                name=name,
-                create=rows[0][1],
-                tables=tuple(in_tables[name]),
-                objects={kind: tuple(found) for kind, found in objects[name].items()},
-            )
-            for name, rows in zip(names, creates, strict=True)
-        ),
-        invalid,
-    )
-
-
-def is_user_database(name: str) -> bool:
-    """Not the server's own, and not a foreign folder in its data directory, such as `lost+found`."""
-    return name.lower() not in SYSTEM_DATABASES and not name.startswith("#mysql50#")
-
-
 def quoted(identifier: str) -> str:
     """A name as SQL. Names cannot be bound parameters."""
     if "\0" in identifier:
         raise QueryFailed("a name cannot hold a NUL character")
     return "`" + identifier.replace("`", "``") + "`"
-
-
-_ROUTINES: dict[str, ObjectKind] = {
-    "PROCEDURE": "procedure",
-    "FUNCTION": "function",
-    "PACKAGE": "package",
-    "PACKAGE BODY": "package body",
-}
 
 
 def _results(text: str, fence: str) -> list[list[Row]]:

@@ -27,7 +27,8 @@ def discover_command(ctx: click.Context, project: str | None, everything: bool, 
     """
     world = World(ctx, project)
     scope = Scope(None) if everything else world.scope
-    sightings = discover(world.containers, world.settings, scope)
+    running = [one for one in world.containers.list() if scope.holds(one)]
+    sightings = discover(world.containers, world.settings, running)
     if as_json:
         output.emit({"project": scope.project, "containers": [_facts(seen) for seen in sightings]})
         return

@@ -10,7 +10,7 @@ import click
 from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
-from dbguard.discover import Scope, discover
+from dbguard.discover import Scope, discover, looks_like_database
 from dbguard.model import Sighting, TargetName
 from dbguard.storages import open_storage
 
@@ -38,11 +38,15 @@ class World:
 
     @cached_property
     def sightings(self) -> list[Sighting]:
-        return discover(self.containers, self.settings, self.scope)
+        """Every running container in scope."""
+        running = [one for one in self.containers.list() if self.scope.holds(one)]
+        return discover(self.containers, self.settings, running)
 
+    @cached_property
     def everywhere(self) -> list[Sighting]:
         """For a target that was named: it may be outside the scope."""
-        return discover(self.containers, self.settings, Scope(None))
+        likely = [one for one in self.containers.list() if looks_like_database(one)]
+        return discover(self.containers, self.settings, likely)
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:
         """The targets in storage that fit; all of them when nothing was named."""

@@ -38,6 +38,10 @@ class Engine(Protocol):
         """True when this line on a dump's stderr means no harm. Anything else fails the backup."""
         ...
 
+    def hangs_on_double_delimiter(self, server: Server) -> bool:
+        """True when the dump program never ends on an event whose text holds `;;`."""
+        ...
+
 
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (MySQL(), MariaDB())}
 

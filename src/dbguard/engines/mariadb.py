@@ -21,6 +21,10 @@ class MariaDB(MySQL):
         """
         return data[4:20].hex() if data.startswith(b"\xfe\xfe") and len(data) >= 20 else ""
 
+    def hangs_on_double_delimiter(self, server: Server) -> bool:
+        """Seen to hang in 10.11.18 and to be mended in 11.8.9."""
+        return version_number(server.version) < (11, 8)
+
     def _own_options(self, server: Server, databases: Sequence[Database]) -> tuple[str, ...]:
         """`--dump-history` writes the old rows of system-versioned tables; without it they are lost in silence."""
         versioned = any(table.kind == "SYSTEM VERSIONED" for database in databases for table in database.tables)

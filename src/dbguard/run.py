@@ -1,0 +1,148 @@
+"""The sidecar: keeps every database of its project backed up, on schedule, for as long as it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from dbguard.backup import Wish, back_up
+from dbguard.catalog import Catalog
+from dbguard.config import Settings
+from dbguard.containers import Containers
+from dbguard.discover import Scope, discover, looks_like_database, name_of, own_container
+from dbguard.errors import ConfigError, DbguardError, Interrupted, StorageUnavailable
+from dbguard.model import Container, Sighting, Target, TargetName
+from dbguard.prune import prune
+from dbguard.schedule import Schedule
+
+_TICK = 10.0
+"""Seconds between two looks at the clock and at the containers; a look is one call to the engine."""
+
+log = logging.getLogger("dbguard")
+
+
+class Keeper:
+    """Backs up what is due. A target is due when its schedule has passed since its newest archive: what must
+    survive a restart is in the storage, and a slot missed while nothing ran is caught up once."""
+
+    def __init__(self, containers: Containers, catalog: Catalog, settings: Settings, scope: Scope) -> None:
+        self._containers = containers
+        self._catalog = catalog
+        self._settings = settings
+        self._scope = scope
+        self._schedule = Schedule(settings.schedule)
+        self._tried: dict[TargetName, datetime] = {}
+        self._said: dict[str, str] = {}
+
+    def run(self) -> None:
+        """For ever; ends by a signal."""
+        log.info("keeping %s, schedule %s", self._scope.project or "all projects", self._settings.schedule)
+        while True:
+            try:
+                self.tick(datetime.now(UTC))
+            except Interrupted:
+                raise
+            except DbguardError as error:
+                self._say("dbguard", str(error))
+            time.sleep(_TICK)
+
+    def tick(self, now: datetime) -> None:
+        """One look: every target that is due is asked and backed up."""
+        due = [container for container in self._candidates() if self._is_due(container, now)]
+        for seen in discover(self._containers, self._settings, due):
+            self._serve(seen, now)
+
+    def _candidates(self) -> Iterable[Container]:
+        running = [one for one in self._containers.list() if self._scope.holds(one)]
+        return [one for one in running if looks_like_database(one) and not one.labels.get("dbguard.role")]
+
+    def _is_due(self, container: Container, now: datetime) -> bool:
+        try:
+            name = name_of(container)
+        except DbguardError:
+            return True  # discover says what is wrong with it
+        last = self._tried.get(name) or self._newest(name)
+        return last is None or self._schedule.after(last) <= now
+
+    def _newest(self, name: TargetName) -> datetime | None:
+        try:
+            archives = self._catalog.listing(name).archives
+        except StorageUnavailable:
+            return None  # the first backup sets the storage up, or says what is wrong
+        return archives[0].snapshot if archives else None
+
+    def _serve(self, seen: Sighting, now: datetime) -> None:
+        if seen.target is None or seen.why_not is not None:
+            self._say(seen.container.name, f"not backed up: {seen.why_not}")
+            return
+        self._say(seen.container.name, "is a target")
+        self._tried[seen.target.name] = now
+        try:
+            self._back_up(seen.target)
+        except Interrupted:
+            raise
+        except DbguardError as error:
+            log.error("%s", error)
+            if error.hint:
+                log.error("hint: %s", error.hint)
+
+    def _back_up(self, target: Target) -> None:
+        log.info("%s: backing up", target.name)
+        archive = back_up(
+            target, containers=self._containers, catalog=self._catalog, settings=self._settings, wish=Wish()
+        )
+        for remark in (*archive.warnings, *(f"partial: {reason}" for reason in archive.partial_reasons)):
+            log.warning("%s: %s", target.name, remark)
+        log.info("%s: saved %s, %d bytes", target.name, archive.id, archive.size)
+        plan = prune(target.name, catalog=self._catalog, policy=self._settings.policy, state=self._settings.state)
+        for removed in plan.remove:
+            log.info("%s: removed %s: no rule keeps it", target.name, removed.id)
+
+    def _say(self, about: str, what: str) -> None:
+        """Once per change: a look every few seconds must not fill the log."""
+        if self._said.get(about) != what:
+            self._said[about] = what
+            log.info("%s: %s", about, what)
+
+
+def check_storage(containers: Containers, url: str) -> None:
+    """Refuses a folder that dies with the container, or with the volumes it is there to protect."""
+    own = own_container(containers)
+    parts = urlsplit(url)
+    if own is None or parts.scheme != "file":
+        return
+    folder = PurePosixPath(unquote(parts.path))
+    mounts = sorted(own.mounts, key=lambda mount: len(mount.destination))
+    holding = [mount for mount in mounts if folder.is_relative_to(mount.destination)]
+    if not holding or holding[-1].kind not in {"bind", "volume"}:
+        raise ConfigError(
+            f"{folder} is not a mount: archives there would die with this container",
+            hint=f"mount a folder of the host: volumes: [./backups:{folder}]",
+        )
+    volume = holding[-1].name
+    if (
+        holding[-1].kind == "volume"
+        and volume is not None
+        and _dies_with(containers, volume, own, holding[-1].anonymous)
+    ):
+        raise ConfigError(
+            f"{folder} is a volume of this compose project: `down --volumes` deletes it together with the data",
+            hint=f"mount a folder of the host instead: volumes: [./backups:{folder}]",
+        )
+
+
+def _dies_with(containers: Containers, volume: str, own: Container, anonymous: bool) -> bool:
+    labels = containers.volume_labels(volume) or {}
+    return anonymous or (own.project is not None and labels.get("com.docker.compose.project") == own.project)
+
+
+def configure_log() -> None:
+    """Lines that `docker logs` reads well: UTC time, level, text."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ", level=logging.INFO
+    )

@@ -6,8 +6,11 @@ The script is POSIX sh (dash, bash and busybox run it). It exists for four reaso
   environment, and reaches the program as an option file on file descriptor 3: never argv, never a file;
 - sh has no `pipefail`, so each program's own exit status is reported on stderr;
 - the engine has no call to kill an exec (moby#35703), so the script says which process group to kill;
-- when our end of stdin closes, because we were killed or the connection broke, it ends the program itself:
-  no dump goes on for nobody, holding its snapshot open.
+- when our end of stdin closes, because we were killed or the connection broke, it ends the program itself,
+  with KILL if TERM was not enough: no dump goes on for nobody, holding its snapshot open.
+
+It outlives TERM itself and waits for all it has started: a database server, process 1 in its container, does
+not reap what others leave behind, so every run would leave a zombie there.
 """
 
 from __future__ import annotations
@@ -47,21 +50,27 @@ X
 unset options value login secret
 MYSQL_TEST_LOGIN_FILE=/nonexistent; export MYSQL_TEST_LOGIN_FILE
 printf 'dbguard:%s:pid %s\n' "$tag" "$$" >&2
+trap : TERM
 if [ "$feed" = yes ]; then
   "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2
   exit 0
 fi
 exec 4<&0 </dev/null
-( IFS= read -r _; kill -s TERM -- -$$ ) <&4 3<&- >/dev/null 2>&1 &
+( trap '' TERM
+  IFS= read -r _
+  trap 'exit 0' HUP
+  kill -s TERM -- -$$
+  for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done
+  kill -s KILL -- -$$ ) <&4 3<&- >/dev/null 2>&1 &
 watcher=$!
 exec 4<&-
 if [ -n "$pipe" ]; then
-  { "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2; } |
-  { exec 3<&-; $pipe; printf 'dbguard:%s:exit pipe %s\n' "$tag" "$?" >&2; }
+  { trap : TERM; "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2; } |
+  { trap : TERM; exec 3<&-; $pipe; printf 'dbguard:%s:exit pipe %s\n' "$tag" "$?" >&2; }
 else
   "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2
 fi
-kill -s KILL "$watcher" 2>/dev/null
+{ kill -s HUP "$watcher"; wait "$watcher"; } 2>/dev/null
 exit 0
 """
 

@@ -77,7 +77,7 @@ class Containers:
             )["Id"]
             stream = self._client.exec_start(exec_id, socket=True)
         return Process(
-            _raw_socket(stream),
+            _own_socket(stream),
             command,
             inspect=lambda: self._exec_state(exec_id),
             signal_group=lambda pid, name: self._signal_group(container, pid, name),
@@ -144,16 +144,19 @@ def _translated(what: str) -> Iterator[None]:
         ) from error
 
 
-def _raw_socket(stream: Any) -> socket.socket:  # noqa: ANN401 — docker-py has no type for it
-    """The socket under docker-py's stream. The script in the container says nothing before it has read its
-    first line, so no byte can already sit in the HTTP client's buffer."""
+def _own_socket(stream: Any) -> socket.socket:  # noqa: ANN401 — docker-py has no type for it
+    """The connection under docker-py's stream, ours alone: closing it closes it. The script in the container says
+    nothing before it has read its first line, so no byte can already sit in the HTTP client's buffer."""
     raw = getattr(stream, "_sock", stream)
     if isinstance(raw, ssl.SSLSocket) or not isinstance(raw, socket.socket):
         raise EngineUnavailable(
             "this connection to the engine cannot carry a backup: TLS and ssh cannot close one direction",
             hint="run dbguard on the docker host, or as the sidecar there",
         )
-    return raw
+    own = raw.dup()
+    stream._response.close()
+    stream.close()
+    return own
 
 
 def _container(info: dict[str, Any]) -> Container:

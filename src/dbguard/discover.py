@@ -18,6 +18,7 @@ from dbguard.model import Container, Login, Programs, Sighting, Target, TargetNa
 
 _IMAGE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
 _VARIABLE = re.compile(r"(?:MYSQL|MARIADB)_(?:ROOT_PASSWORD|ALLOW_EMPTY|RANDOM_ROOT|DATABASE|USER)")
+_SHORT_ID = 12
 _DATA_FOLDERS = ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")
 _SOCKETS = (
     "/var/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock",  # noqa: S108
@@ -94,8 +95,8 @@ def chosen(sightings: Sequence[Sighting], wanted: Iterable[str]) -> list[Target]
 
 
 def one(sightings: Sequence[Sighting], wanted: str) -> Target:
-    """By `project/service`, by service, or by the container's name or id."""
-    fitting = [seen for seen in sightings if _fits(seen, wanted)]
+    """The one target that the name fits. Raises NotFound, or UsageError when there are several."""
+    fitting = [seen for seen in sightings if fits(seen.container, wanted)]
     exact = [seen for seen in fitting if str(seen.name) == wanted]
     fitting = exact or fitting
     if not fitting:
@@ -115,6 +116,17 @@ def name_of(container: Container) -> TargetName:
     if container.project and container.service:
         return TargetName(project=container.project, service=container.service)
     return TargetName(project="_", service=container.name)
+
+
+def fits(container: Container, wanted: str) -> bool:
+    """By `project/service`, by service, or by the container's name or id."""
+    if wanted in {container.name, container.id} or (len(wanted) >= _SHORT_ID and container.id.startswith(wanted)):
+        return True
+    try:
+        name = name_of(container)
+    except UsageError:
+        return False
+    return wanted in {str(name), name.service}
 
 
 def looks_like_database(container: Container) -> bool:
@@ -186,13 +198,6 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
         else:
             return Target(name=name, container=container, programs=programs, login=login, server=server)
     raise NotFound(f"cannot log in: {'; '.join(refusals)}")
-
-
-def _fits(seen: Sighting, wanted: str) -> bool:
-    names = {seen.container.name, seen.container.id}
-    if seen.name is not None:
-        names |= {str(seen.name), seen.name.service}
-    return seen.database and (wanted in names or (len(wanted) >= 12 and seen.container.id.startswith(wanted)))
 
 
 def _refused_double(seen: Sighting, found: Sequence[Sighting]) -> Sighting:

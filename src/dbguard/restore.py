@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,17 +12,14 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
-from dbguard.errors import ArchiveDamaged, DbguardError, ExecFailed, NotFound, RestoreFailed
+from dbguard.errors import DbguardError, ExecFailed, NotFound, RestoreFailed
 from dbguard.lock import target_lock
 from dbguard.model import Archive, Database, Progress, Target
 from dbguard.report import Report, Throttled, quiet
-from dbguard.sqldump import Piece, Scanner
-from dbguard.stream import Meter, metered, unpacked
+from dbguard.script import Script
 
 _LARGEST_PACKET = 1 << 30
 """Bytes; the most a server takes in one statement (max_allowed_packet)."""
-_AT_LINE = re.compile(r"ERROR .* at line (\d+):?")
-_BATCH = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,94 +130,15 @@ def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:
 def _load(todo: RestorePlan, containers: Containers, catalog: Catalog, settings: Settings, report: Report) -> None:
     argv = ENGINES[todo.target.server.engine].client(todo.target.programs.client, todo.target.server.socket)
     command = Command(argv=argv, login=todo.target.login, feed=True)
-    script = _Script(todo, catalog, report)
+    script = Script(todo.archive, {saved.name: name for saved, name in todo.databases}, catalog, report)
     try:
         with containers.start(todo.target.container.id, command, stall=settings.stall.total_seconds()) as process:
             for _ in process.output(script):
                 pass
     except ExecFailed as error:
         place = script.place(str(error))
-        raise RestoreFailed(
-            f"{todo.target.name}: {error}{place}", hint="the load was stopped at this statement"
-        ) from error
-
-
-class _Script:
-    """The statements to load, as an iterator, remembering which line of them belongs to which object."""
-
-    def __init__(self, todo: RestorePlan, catalog: Catalog, report: Report) -> None:
-        self._todo = todo
-        self._catalog = catalog
-        self._report = Throttled(report)
-        self._places: list[tuple[int, str]] = []
-        self._line = 1
-
-    def __iter__(self) -> Iterator[bytes]:
-        batch: list[bytes] = []
-        size = 0
-        for data in self._statements():
-            self._line += data.count(b"\n")
-            batch.append(data)
-            size += len(data)
-            if size >= _BATCH:
-                yield b"".join(batch)
-                batch, size = [], 0
-        if batch:
-            yield b"".join(batch)
-
-    def place(self, message: str) -> str:
-        """`, in table shop.orders`, from the line that the client's message names."""
-        match = _AT_LINE.search(message)
-        if match is None:
-            return ""
-        line = int(match.group(1))
-        before = [what for start, what in self._places if start <= line]
-        return f", in {before[-1]}" if before else ""
-
-    def _statements(self) -> Iterator[bytes]:
-        archive = self._todo.archive
-        blob = archive.blobs["data"]
-        meter = Meter()
-        scanner = Scanner()
-        select = _Selection(self._todo)
-        for chunk in metered(unpacked(self._catalog.chunks(archive, blob)), meter):
-            for piece in scanner.feed(chunk):
-                yield from select.of(piece)
-                self._note(piece)
-            self._report(lambda: _progress(archive, "loading", meter.size, self._places[-1][1] if self._places else ""))
-        for piece in scanner.close():
-            yield from select.of(piece)
-        if meter.sha256 != blob.plain_sha256:
-            raise ArchiveDamaged(f"archive {archive.id}: what was unpacked is not what was dumped")
-
-    def _note(self, piece: Piece) -> None:
-        if piece.object is not None:
-            kind, name = piece.object
-            what = f"{kind} {piece.database}.{name}"
-            if not self._places or self._places[-1][1] != what:
-                self._places.append((self._line, what))
-
-
-class _Selection:
-    """Of a dump, the part that was asked for, under the name that was asked for."""
-
-    def __init__(self, todo: RestorePlan) -> None:
-        self._names = {saved.name for saved, _ in todo.databases}
-        self._whole = len(self._names) == len(todo.archive.databases)
-        self._renamed = {saved.name: (saved, name) for saved, name in todo.databases if saved.name != name}
-
-    def of(self, piece: Piece) -> Iterator[bytes]:
-        if piece.kind in {"database", "use"} and piece.database in self._renamed:
-            saved, name = self._renamed[piece.database]
-            yield _creation(saved, name) if piece.kind == "database" else b""
-            yield f"USE {sql.quoted(name)};\n".encode()
-        elif self._whole or piece.database is None or piece.database in self._names:
-            yield piece.data
-
-
-def _creation(saved: Database, name: str) -> bytes:
-    """The saved CREATE DATABASE with another name."""
-    return (saved.create.replace(sql.quoted(saved.name), sql.quoted(name), 1) + ";\n").encode()
+        where = f", in {place}" if place else ""
+        raise RestoreFailed(f"{todo.target.name}: {error}{where}", hint="the load stopped at this statement") from error
 
 
 @contextlib.contextmanager

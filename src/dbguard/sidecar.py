@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dbguard.command import Command
 from dbguard.containers import Containers
-from dbguard.errors import ExecFailed
+from dbguard.errors import EngineUnavailable, ExecFailed
 from dbguard.model import Container, Login
 
 ROLE = "dbguard.role"
@@ -15,9 +15,21 @@ ANSWERING = "DBGUARD_ANSWERING"
 
 
 def find(containers: Containers, project: str | None) -> Container | None:
-    """The running sidecar that serves `project`."""
-    sidecars = containers.list(label=f"{ROLE}=sidecar")
-    return next((one for one in sidecars if project is not None and one.project == project), None)
+    """The sidecar that serves `project`, None when it has none.
+
+    Raises EngineUnavailable when there is one that does not run: to go on with other settings and another
+    storage would answer a different question.
+    """
+    sidecars = [one for one in containers.list(stopped=True, label=f"{ROLE}=sidecar") if one.project == project]
+    if project is None or not sidecars:
+        return None
+    running = [one for one in sidecars if one.running]
+    if not running:
+        raise EngineUnavailable(
+            f"the sidecar {sidecars[0].name} of project {project} is not running: it knows where the archives are",
+            hint=f"docker compose up -d {sidecars[0].service}, or name the storage yourself with --storage",
+        )
+    return running[0]
 
 
 def answer(

@@ -47,7 +47,7 @@ class Session:
         except ExecFailed as error:
             match = _SERVER_ERROR.search(str(error))
             raise QueryFailed(f"{match.group(3)} ({match.group(1)})" if match else str(error)) from error
-        return _results(done.stdout.decode("utf-8", "surrogateescape"), fence)
+        return _results(_decoded(done.stdout), fence)
 
     def execute(self, *statements: str) -> None:
         self.query(*statements)
@@ -90,6 +90,15 @@ def quoted(identifier: str) -> str:
     if "\0" in identifier:
         raise QueryFailed("a name cannot hold a NUL character")
     return "`" + identifier.replace("`", "``") + "`"
+
+
+def _decoded(answer: bytes) -> str:
+    """MySQL lets a name hold half of a surrogate pair, which no JSON and no terminal can."""
+    try:
+        return answer.decode()
+    except UnicodeDecodeError as error:
+        around = answer[max(0, error.start - 40) : error.end + 10]
+        raise QueryFailed(f"the server's answer is not valid UTF-8: {around!r}", hint="rename that object") from error
 
 
 def _results(text: str, fence: str) -> list[list[Row]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dbguard.errors import IncompleteDump
@@ -19,23 +19,30 @@ from dbguard.model import Database, ObjectKind
 PieceKind = Literal["comment", "client", "statement", "create", "use", "rows", "database", "session"]
 
 _IDENT = rb"`(?:[^`]|``)*+`"
+_COLUMN = rb"(?:" + _IDENT + rb"|\w+)"  # MariaDB leaves row_start and row_end of versioned tables unquoted
 _ROWS = re.compile(
     rb"(?:INSERT|REPLACE) +(?:IGNORE +)?INTO ("
     + _IDENT
     + rb")(?: \("
-    + _IDENT
+    + _COLUMN
     + rb"(?:, ?"
-    + _IDENT
+    + _COLUMN
     + rb")*+\))?\s+VALUES\s"
 )
 _MAYBE_ROWS = (b"INSERT ", b"REPLACE ")
 _LINE = re.compile(rb"(?:--(?=\s)|#)[^\n]*\n")
 _CLIENT = re.compile(rb"DELIMITER[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
+_CLIENT_BEGUN = re.compile(rb"DELIMITER[ \t]", re.IGNORECASE)
 _BLANK = re.compile(rb"\s+")
 _AFTER = re.compile(rb"[ \t]*\r?\n")
 _SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\r?\n")
 _SQL_MODE = re.compile(rb"sql_mode\s*=\s*('[^']*'|@\w+)", re.IGNORECASE)
-_TOKEN = re.compile(rb"/\*M?!\d*|\*/|" + _IDENT + rb"|'(?:[^'\\]|\\.|'')*'|\w+|[^\s\w]|\s+", re.DOTALL)
+_TOKEN = re.compile(
+    rb"/\*M?!\d*|/\*(?!M?!).*?\*/|--\s[^\n]*|#[^\n]*|\*/|"
+    + _IDENT
+    + rb"|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"]|\"\")*\"|[\w$\x80-\xff]+|[^\s\w]|\s+",
+    re.DOTALL,
+)
 _KINDS: dict[bytes, ObjectKind] = {
     b"TABLE": "table",
     b"VIEW": "view",
@@ -92,10 +99,13 @@ class Scanner:
     def close(self) -> Iterator[Piece]:
         """What is left at the end of the dump, finished or not."""
         self._wait_for = 0
-        yield from self.feed(b"\n")
-        if self._buffer.strip():
-            yield Piece("statement", self.database, None, self._buffer)
+        pieces = [*self.feed(b"\n")]  # an end that a last line may lack, taken off again below
+        if self._buffer:
+            pieces.append(Piece("statement", self.database, None, self._buffer))
         self._buffer = b""
+        yield from pieces[:-1]
+        if data := pieces[-1].data[:-1]:
+            yield replace(pieces[-1], data=data)
 
     def _next(self, at: int) -> Piece | None:
         if self._rows_of is not None:
@@ -108,6 +118,8 @@ class Scanner:
         if client := _CLIENT.match(buffer, at):
             self._set_delimiter(client.group(1))
             return Piece("client", self.database, None, client.group())
+        if _CLIENT_BEGUN.match(buffer, at):
+            return None  # the rest of its line is still to come
         if self._delimiter == b";" and buffer.startswith(_MAYBE_ROWS, at):
             if rows := _ROWS.match(buffer, at):
                 self._rows_of = ("table", _unquote(rows.group(1)))
@@ -171,7 +183,7 @@ class Checker:
         self.current = ""
         self.largest_statement = 0
         self._scanner = Scanner()
-        self._seen: set[tuple[str | None, ObjectKind, str]] = set()
+        self._seen: set[tuple[str | None, str, str]] = set()
         self._head = b""
         self._last_line = b""
         self._rows = 0
@@ -190,9 +202,11 @@ class Checker:
             raise IncompleteDump(f"what came is not a dump: it begins with {self._head[:80]!r}")
         if not self._last_line.startswith(_TRAILER):
             raise IncompleteDump("the dump has no last line ('-- Dump completed'): it was cut or it failed")
-        expected = {(db.name, kind, name) for db in databases for kind, name in db.named()}
+        expected: set[tuple[str | None, str, str]] = {
+            (db.name, kind, name) for db in databases for kind, name in [*db.named(), ("database", "")]
+        }
         if missing := sorted(expected - self._seen, key=str):
-            shown = ", ".join(f"{kind} {db}.{name}" for db, kind, name in missing[:5])
+            shown = ", ".join(f"{kind} {db}.{name}".rstrip(".") for db, kind, name in missing[:5])
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise IncompleteDump(
                 f"the dump lacks {shown}{more}",
@@ -206,6 +220,8 @@ class Checker:
             self._last_line = piece.data.strip() or self._last_line
             return
         self._last_line = b""
+        if piece.kind == "database":
+            self._seen.add((piece.database, "database", ""))
         if piece.object is not None:
             kind, name = piece.object
             self.current = f"{piece.database}.{name}"
@@ -232,10 +248,10 @@ def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:
 
 
 def _words(data: bytes) -> Iterator[bytes]:
-    """Words, names and signs of a statement's head, version comments opened, blanks dropped."""
+    """Words, names and signs of a statement's head; blanks and comments dropped, version comments opened."""
     for match in _TOKEN.finditer(data):
         token = match.group()
-        if not token.isspace() and token != b"*/" and not token.startswith(b"/*"):
+        if not token.isspace() and token != b"*/" and not token.startswith((b"/*", b"-- ", b"#")):
             yield token
 
 
@@ -262,13 +278,16 @@ def _kind_and_name(kind: ObjectKind, words: Iterator[bytes]) -> tuple[ObjectKind
 
 
 def _name(words: Iterator[bytes], first: bytes | None = None) -> str:
+    """MariaDB repeats a trigger's name as its author wrote it: bare, in either kind of quotes, with its database."""
     word = next(words, b"") if first is None else first
     while word.upper() in {b"IF", b"NOT", b"EXISTS"}:
         word = next(words, b"")
-    return _unquote(word)
+    return _unquote(next(words, b"") if next(words, b"") == b"." else word)
 
 
 def _unquote(identifier: bytes) -> str:
-    if identifier.startswith(b"`"):
-        identifier = identifier[1:-1].replace(b"``", b"`")
+    for quote in (b"`", b'"'):
+        if identifier.startswith(quote):
+            identifier = identifier[1:-1].replace(quote + quote, quote)
+            break
     return identifier.decode("utf-8", "surrogateescape")

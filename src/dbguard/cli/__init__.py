@@ -25,6 +25,7 @@ _COMMANDS = {
     "run": ("run", "Be the sidecar: back up on schedule."),
 }
 """Name: (module in dbguard.cli, one line for the overview)."""
+_HIDDEN = {"judge": "verdict"}
 
 
 class _Lazy(click.Group):
@@ -36,9 +37,10 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in _COMMANDS:
+        name = _COMMANDS[cmd_name][0] if cmd_name in _COMMANDS else _HIDDEN.get(cmd_name)
+        if name is None:
             return None
-        module = importlib.import_module(f"dbguard.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"dbguard.cli.{name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

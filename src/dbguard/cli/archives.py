@@ -12,8 +12,7 @@ from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.errors import NotFound
 from dbguard.model import Archive, TargetName
-from dbguard.sqldump import Scanner
-from dbguard.stream import unpacked
+from dbguard.script import Script
 
 
 @click.command("list")
@@ -60,16 +59,11 @@ def cat_command(ctx: click.Context, archive_id: str, database: str | None) -> No
     """
     catalog = World(ctx).catalog
     archive = catalog.find(archive_id)
-    if database is not None and database not in {saved.name for saved in archive.databases}:
+    names = [saved.name for saved in archive.databases if database in {None, saved.name}]
+    if not names:
         raise NotFound(f"{archive.id} holds no database {database}")
-    scanner = Scanner()
-    for chunk in unpacked(catalog.chunks(archive, archive.blobs["data"])):
-        if database is None:
-            sys.stdout.buffer.write(chunk)
-            continue
-        for piece in scanner.feed(chunk):
-            if piece.database in {None, database}:
-                sys.stdout.buffer.write(piece.data)
+    for chunk in Script(archive, dict(zip(names, names, strict=True)), catalog):
+        sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 

@@ -47,7 +47,7 @@ def now(
     """
     world = World(ctx, project)
     wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, adopt=adopt)
-    targets_found = chosen(world.everywhere if targets else world.sightings, targets)
+    targets_found = chosen(world.named(targets) if targets else world.sightings, targets)
     done, failed = _each(world, targets_found, wish)
     if as_json:
         output.emit({"archives": [_facts(archive) for archive in done], "failed": [str(error) for error in failed]})

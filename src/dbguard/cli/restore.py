@@ -99,7 +99,7 @@ def _newest(world: World, name: TargetName) -> Archive:
 
 def _running(world: World, wanted: str) -> Target:
     try:
-        return one(world.everywhere, wanted)
+        return one(world.named([wanted]), wanted)
     except NotFound as error:
         service = TargetName.parse(wanted).service
         raise NotFound(str(error), hint=f"start it: docker compose up -d --no-deps {service}") from error

@@ -23,11 +23,14 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(ctx: click.Context, **parameters: Any) -> None:  # noqa: ANN401 — a command's own parameters
-        found = _sidecar(ctx, parameters)
-        if found is None:
+        if _answers_itself(ctx):
             command(ctx, **parameters)
             return
-        containers, brain = found
+        containers = Containers.connect()
+        brain = find_brain(ctx, containers, _project(containers, parameters))
+        if brain is None:
+            command(ctx, **parameters)
+            return
         _name_versions(brain)
         arguments = sys.argv[1:]
         if parameters.get("yes") is False and not parameters.get("dry_run"):
@@ -37,15 +40,17 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _sidecar(ctx: click.Context, parameters: dict[str, Any]) -> tuple[Containers, Container] | None:
+def find_brain(ctx: click.Context, containers: Containers, project: str | None) -> Container | None:
+    """The sidecar to ask for this project; None when this process is to answer itself."""
+    if _answers_itself(ctx) or own_container(containers) is not None:
+        return None
+    return sidecar.find(containers, project)
+
+
+def _answers_itself(ctx: click.Context) -> bool:
+    """The sidecar does, and so does a command whose storage or configuration the user has named."""
     options = ctx.find_root().obj
-    if os.environ.get(sidecar.ANSWERING) or options["storage"] or options["config_file"]:
-        return None
-    containers = Containers.connect()
-    if own_container(containers) is not None:
-        return None
-    brain = sidecar.find(containers, _project(containers, parameters))
-    return (containers, brain) if brain is not None else None
+    return bool(os.environ.get(sidecar.ANSWERING) or options["storage"] or options["config_file"])
 
 
 def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:

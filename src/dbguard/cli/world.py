@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
-from dbguard.discover import Scope, discover, looks_like_database
+from dbguard.discover import Scope, discover, fits
 from dbguard.model import Sighting, TargetName
 from dbguard.storages import open_storage
 
@@ -42,11 +43,10 @@ class World:
         running = [one for one in self.containers.list() if self.scope.holds(one)]
         return discover(self.containers, self.settings, running)
 
-    @cached_property
-    def everywhere(self) -> list[Sighting]:
-        """For a target that was named: it may be outside the scope."""
-        likely = [one for one in self.containers.list() if looks_like_database(one)]
-        return discover(self.containers, self.settings, likely)
+    def named(self, wanted: Sequence[str]) -> list[Sighting]:
+        """The containers that these names fit, in scope or not; no other one is asked."""
+        fitting = [one for one in self.containers.list() if any(fits(one, name) for name in wanted)]
+        return discover(self.containers, self.settings, fitting)
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:
         """The targets in storage that fit; all of them when nothing was named."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from dbguard.errors import ConfigError
 from dbguard.model import Entry
@@ -60,7 +60,9 @@ STORAGES: dict[str, Callable[[str], Storage]] = {"file": LocalStorage.from_url}
 
 def open_storage(url: str) -> Storage:
     """By the URL's scheme; a plain path is a folder."""
-    scheme = urlsplit(url).scheme or "file"
+    scheme, colon, _ = url.partition(":")
+    if not colon or "/" in scheme:
+        return LocalStorage(Path(url).absolute())
     if scheme not in STORAGES:
         known = ", ".join(sorted(STORAGES))
         raise ConfigError(f"storage {url}: {scheme}:// is not known", hint=f"known: {known}")

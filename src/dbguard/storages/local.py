@@ -30,16 +30,21 @@ class LocalStorage:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ConfigError(f"storage {url}: {error}") from error
         if parts.netloc not in {"", "localhost"}:
             raise ConfigError(f"storage {url}: a folder has three slashes", hint=f"file:///{parts.netloc}{parts.path}")
+        if not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise ConfigError(f"storage {url} is no folder's URL", hint="give its path as it is, without file:")
         return cls(Path(unquote(parts.path)).absolute())
 
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[_Writer]:
         final = self._path(key)
         with _translated(final):
-            _make_folders(self.root, final.parent)
+            _make_folders(final.parent)
             descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=final.parent)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -51,24 +56,28 @@ class LocalStorage:
         finally:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+            if final.parent != self.root:
+                with contextlib.suppress(OSError):
+                    final.parent.rmdir()  # succeeds only when it is empty: nothing was published in it
         with _translated(final):
-            _sync_folder(final.parent)
+            _sync_or_undo(final)
 
     @contextlib.contextmanager
-    def open(self, key: str) -> Iterator[BinaryIO]:
+    def open(self, key: str) -> Iterator[_Reader]:
         path = self._path(key)
         with _translated(path):
             file = path.open("rb", buffering=0)
         with file:
-            yield file
+            yield _Reader(file, path)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):  # noqa: PTH112 — Path.is_dir raises for some reasons, this for none
             raise StorageUnavailable(
                 f"{self.root} does not exist",
                 hint="is the disk mounted? a first `dbguard backup now` creates the folder",
             )
-        for path in self._files(self.root / prefix.rpartition("/")[0]):
+        folder = prefix.rpartition("/")[0]
+        for path in self._files(self._path(folder) if folder else self.root):
             key = path.relative_to(self.root).as_posix()
             if key.startswith(prefix):
                 with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
@@ -94,15 +103,17 @@ class LocalStorage:
         if not all(_PLAIN_NAME.fullmatch(part) for part in key.split("/")):
             raise StorageError(f"{key!r} cannot be a key")
         path = self.root / key
-        if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
+        with _translated(path):
+            leads_out = not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink()
+        if leads_out:
             raise StorageError(f"{key!r} leads out of {self.root}: a symbolic link?")
         return path
 
     def _files(self, folder: Path) -> Iterator[Path]:
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except FileNotFoundError:
+                found = sorted(entries, key=_as_key)
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise StorageUnavailable(f"{folder}: {error.strerror}") from error
@@ -111,6 +122,16 @@ class LocalStorage:
                 yield from self._files(Path(entry.path))
             elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMPORARY):
                 yield Path(entry.path)
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def read(self, size: int) -> bytes:
+        with _translated(self._path):
+            return self._file.read(size)
 
 
 class _Writer:
@@ -125,13 +146,27 @@ class _Writer:
                 rest = rest[self._file.write(rest) :]
 
 
-def _make_folders(root: Path, folder: Path) -> None:
+def _as_key(entry: os.DirEntry[str]) -> str:
+    """So that a walk in this order yields whole keys in order: `a-b` comes before `a/x`."""
+    return entry.name + "/" * entry.is_dir(follow_symlinks=False)
+
+
+def _make_folders(folder: Path) -> None:
     """Creates what is missing, durably."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in reversed([folder, *folder.parents]):
-        if made.is_relative_to(root) and made != root and not made.exists():
-            made.mkdir(mode=0o700, exist_ok=True)
+        if not made.is_dir():
+            with contextlib.suppress(FileExistsError):  # another run was quicker; if it is a file, what follows says so
+                made.mkdir(mode=0o700)
             _sync_folder(made.parent)
+
+
+def _sync_or_undo(file: Path) -> None:
+    """A failure must not leave behind what it reports as not written."""
+    try:
+        _sync_folder(file.parent)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

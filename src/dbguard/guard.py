@@ -1,0 +1,197 @@
+"""No volume with a database is deleted without a fresh backup of it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import NoReturn
+
+from dbguard import compose
+from dbguard.argv import Invocation
+from dbguard.catalog import Catalog
+from dbguard.compose import Deletion, Doomed
+from dbguard.containers import Containers
+from dbguard.discover import looks_like_database, name_of
+from dbguard.errors import Busy, DbguardError, InternalError, Refused
+from dbguard.freshness import Backups, Contents, decide
+from dbguard.model import Archive, Container, Mount, TargetName, Verdict, VolumeVerdict
+
+_BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
+"""Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""
+
+_DATA_FOLDERS = tuple(map(PurePosixPath, ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")))
+_SERVER_UUID = re.compile(rb"^\s*server[-_]uuid\s*=\s*([0-9a-fA-F-]{36})", re.MULTILINE)
+
+
+def run(
+    invocation: Invocation,
+    args: Sequence[str],
+    *,
+    containers: Containers,
+    judge: Callable[[Deletion], Verdict],
+    say: Callable[[str], None],
+) -> NoReturn:
+    """Becomes `docker compose ARGS…` when every volume it would delete may go. Else raises Refused.
+
+    `judge` is the function of that name, called here or in the sidecar.
+    """
+    deletion = compose.resolve(invocation, containers)
+    if deletion.volumes:
+        verdict = judge(deletion)
+        if not verdict.allowed:
+            raise _refusal(verdict, invocation, args)
+        if verdict.volumes:
+            say("\n".join([f"dbguard: {_command('docker', args)} may delete", *_table(verdict)]))
+        if compose.resolve(invocation, containers) != deletion:
+            raise Busy("what would be deleted has changed while it was judged", hint="type the same command again")
+    compose.execute(args)
+
+
+def judge(
+    containers: Containers, catalogs: Sequence[Catalog], deletion: Deletion, *, recent: timedelta, now: datetime
+) -> Verdict:
+    """May all these volumes be deleted? Decided for each by `freshness.decide`; those that do not exist are left out.
+
+    Raises StorageUnavailable, never "no backup", when a storage that might hold the proof cannot be read.
+    """
+    if deletion.engine_id != containers.engine_id:
+        raise InternalError(f"asked about engine {deletion.engine_id}, but this is {containers.engine_id}")
+    found = [_contents(containers, doomed, deletion) for doomed in deletion.volumes if _exists(containers, doomed)]
+    return Verdict(volumes=tuple(_judged(contents, catalogs, recent, now) for contents in found))
+
+
+def _exists(containers: Containers, doomed: Doomed) -> bool:
+    return containers.volume_labels(doomed.name) is not None
+
+
+def _judged(contents: Contents, catalogs: Sequence[Catalog], recent: timedelta, now: datetime) -> VolumeVerdict:
+    """One readable storage with a good backup is enough; without one, each must be readable to say so."""
+    backups, failure = Backups(archives=(), damaged={}), None
+    if contents.identity:
+        backups, failure = _stored(catalogs, contents.targets)
+    verdict = decide(contents, backups, recent=recent, now=now)
+    if failure is not None and not verdict.allowed:
+        raise failure
+    return verdict
+
+
+def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple[Backups, DbguardError | None]:
+    archives: list[Archive] = []
+    damaged: dict[str, str] = {}
+    failure: DbguardError | None = None
+    for catalog in catalogs:
+        for target in targets:
+            try:
+                listing = catalog.listing(target)
+            except DbguardError as error:
+                failure = error
+            else:
+                archives += listing.archives
+                damaged |= {bad.id: bad.reason for bad in listing.damaged}
+    archives.sort(key=lambda archive: archive.id, reverse=True)
+    return Backups(archives=archives, damaged=damaged), failure
+
+
+# --- what is on a volume ---
+
+
+def _contents(containers: Containers, doomed: Doomed, deletion: Deletion) -> Contents:
+    """Its files say it best, in running and stopped containers alike; then the path where it is mounted."""
+    users = containers.list(stopped=True, volume=doomed.name)
+    users.sort(key=lambda container: (not looks_like_database(container), container.name))
+    contents = Contents(
+        volume=doomed.name,
+        targets=tuple(dict.fromkeys(map(name_of, users))) or _targets_in_file(doomed),
+        running=any(container.running for container in users if looks_like_database(container)),
+        kept_by=tuple(container.name for container in users if container.id not in deletion.containers),
+    )
+    databases = set() if contents.kept_by else set(_databases(containers, users, doomed.name))
+    if len(databases) > 1:
+        return replace(contents, unknown="more than one database lies on it")
+    for engine, identity in databases:
+        return replace(contents, engine=engine, identity=identity)
+    unseen = "" if users else "no container is left to look into it: `docker compose create` makes one"
+    return replace(contents, engine="database" if _is_data_folder(users, doomed) else None, unknown=unseen)
+
+
+def _databases(containers: Containers, users: Sequence[Container], volume: str) -> Iterator[tuple[str, str]]:
+    """(engine, identity) of every data directory on the volume; the one that the volume is a part of counts too."""
+    for container in users:
+        for mount in container.mounts:
+            if mount.name == volume:
+                for folder in sorted(set(_folders(container, mount))):
+                    yield from _database(containers, container, folder)
+
+
+def _folders(container: Container, mount: Mount) -> Iterator[PurePosixPath]:
+    """Paths in the container that may be the data directory this volume belongs to."""
+    top = PurePosixPath(mount.destination)
+    others = [PurePosixPath(other.destination) for other in container.mounts if other is not mount]
+    below = [top / folder for folder in _BELOW]
+    below += [PurePosixPath(word[10:]) for word in container.command if word.startswith("--datadir=")]
+    for folder in below:
+        hidden = any(other.is_relative_to(top) and folder.is_relative_to(other) for other in others)
+        if folder.is_relative_to(top) and not hidden:
+            yield folder
+    yield from list(top.parents)[:-1]
+
+
+def _database(containers: Containers, container: Container, folder: PurePosixPath) -> Iterator[tuple[str, str]]:
+    """MariaDB made from MySQL's files has both files, and is MariaDB. The identities are those of `sql.connect`."""
+    control = containers.read_file(container.id, str(folder / "aria_log_control"))
+    if control is not None:
+        yield "mariadb", control[5:21].hex() if len(control) >= 21 else ""
+        return
+    settings = containers.read_file(container.id, str(folder / "auto.cnf"))
+    if settings is not None:
+        match = _SERVER_UUID.search(settings)
+        yield "mysql", match.group(1).decode() if match else ""
+    elif containers.read_file(container.id, str(folder / "mysql/general_log.CSM")) is not None:
+        yield "database", ""
+
+
+def _is_data_folder(users: Sequence[Container], doomed: Doomed) -> bool:
+    paths = [mount.destination for user in users for mount in user.mounts if mount.name == doomed.name]
+    paths += [place.path for place in doomed.places]
+    return any(PurePosixPath(path).is_relative_to(folder) for path in paths for folder in _DATA_FOLDERS)
+
+
+def _targets_in_file(doomed: Doomed) -> tuple[TargetName, ...]:
+    return tuple(TargetName(project=place.project or "_", service=place.service) for place in doomed.places)
+
+
+# --- what people read ---
+
+
+def _refusal(verdict: Verdict, invocation: Invocation, args: Sequence[str]) -> Refused:
+    refused = [volume for volume in verdict.volumes if not volume.allowed]
+    targets = sorted({volume.what.split()[-1] for volume in refused if "/" in volume.what})
+    lines = [
+        f"refused: {_command('docker', args)} would delete what no fresh backup holds",
+        *_table(verdict),
+        "nothing was stopped or deleted",
+    ]
+    steps = [
+        *(f"back up first:  dbguard backup now {target}" for target in targets),
+        f"then again:     {_command('dbguard', args)}",
+        f"keep the data:  {_command('docker', invocation.sparing)}",
+    ]
+    return Refused("\n".join(lines), hint="\n      ".join(steps))
+
+
+def _table(verdict: Verdict) -> list[str]:
+    rows = [(_shown(v.volume), v.what, "ok" if v.allowed else "REFUSED", v.reason) for v in verdict.volumes]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  " + "  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
+
+
+def _shown(volume: str) -> str:
+    return f"{volume[:12]}… (anonymous)" if re.fullmatch("[0-9a-f]{64}", volume) else volume
+
+
+def _command(program: str, args: Sequence[str]) -> str:
+    return shlex.join([program, "compose", *args])

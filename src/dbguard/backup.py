@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from dbguard import inventory, manifest, sql
 from dbguard.catalog import DATA, Catalog
@@ -83,7 +84,8 @@ def back_up(
 
 def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
     """The databases to dump, with the views to leave out. Raises when something in them cannot be dumped."""
-    found = inventory.take(sql.session(containers, target))
+    engine = ENGINES[target.server.engine]
+    found = inventory.take(sql.session(containers, target), partial(engine.obstacle, target.server))
     names = [database.name for database in found.databases]
     if missing := sorted(set(wish.databases) - set(names)):
         raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")
@@ -92,13 +94,13 @@ def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
         raise NotFound(f"{target.name}: there is no database to back up", hint="system databases are never dumped")
     if found.invalid_views and not wish.skip_invalid_views:
         raise DumpFailed(
-            f"{target.name}: these views do not open, so they cannot be dumped: {_listed(found.invalid_views)}",
+            f"{target.name}: these views cannot be dumped and loaded again: {_listed(found.invalid_views)}",
             hint="repair or drop them, or leave them out with --skip-invalid-views",
         )
-    if found.double_delimiters and ENGINES[target.server.engine].hangs_on_double_delimiter(target.server):
+    if found.obstacles:
         raise DumpFailed(
-            f"{target.name}: this server's dump program never ends on these events: {_listed(found.double_delimiters)}",
-            hint="take ';;' out of the event's text, also in its comments",
+            f"{target.name}: these cannot be dumped and loaded again: {_listed(found.obstacles)}",
+            hint="change their text so; this server's dump program has no way round it",
         )
     return found
 
@@ -136,7 +138,8 @@ def _dump(
                 intake.take(chunk)
                 listener(intake)
     except (ExecFailed, NotFound, ArchiveDamaged) as error:
-        raise DumpFailed(f"{target.name}: {error}", hint="nothing was published") from error
+        hint = "; ".join(target.server.blind_spots) or "nothing was published"
+        raise DumpFailed(f"{target.name}: {error}", hint=hint) from error
     _check_messages(target, process.messages)
 
 

@@ -16,6 +16,7 @@ from dbguard.catalog import Catalog
 from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
 from dbguard.discover import looks_like_database, name_of
+from dbguard.engines import ENGINES
 from dbguard.errors import Busy, DbguardError, InternalError, Refused
 from dbguard.freshness import Backups, Contents, decide
 from dbguard.model import Archive, Container, Mount, TargetName, Verdict, VolumeVerdict
@@ -24,7 +25,8 @@ _BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
 """Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""
 
 _DATA_FOLDERS = tuple(map(PurePosixPath, ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")))
-_SERVER_UUID = re.compile(rb"^\s*server[-_]uuid\s*=\s*([0-9a-fA-F-]{36})", re.MULTILINE)
+_LOG_TABLE = "mysql/general_log.CSM"
+"""A small file that every data directory of MySQL and MariaDB has, should the one that names the server be gone."""
 
 
 def run(
@@ -141,16 +143,13 @@ def _folders(container: Container, mount: Mount) -> Iterator[PurePosixPath]:
 
 
 def _database(containers: Containers, container: Container, folder: PurePosixPath) -> Iterator[tuple[str, str]]:
-    """MariaDB made from MySQL's files has both files, and is MariaDB. The identities are those of `sql.connect`."""
-    control = containers.read_file(container.id, str(folder / "aria_log_control"))
-    if control is not None:
-        yield "mariadb", control[5:21].hex() if len(control) >= 21 else ""
-        return
-    settings = containers.read_file(container.id, str(folder / "auto.cnf"))
-    if settings is not None:
-        match = _SERVER_UUID.search(settings)
-        yield "mysql", match.group(1).decode() if match else ""
-    elif containers.read_file(container.id, str(folder / "mysql/general_log.CSM")) is not None:
+    """MariaDB made from MySQL's files has the files of both, and is MariaDB."""
+    for engine in (ENGINES["mariadb"], ENGINES["mysql"]):
+        data = containers.read_file(container.id, str(folder / engine.identity_file))
+        if data is not None:
+            yield engine.name, engine.identity(data)
+            return
+    if containers.read_file(container.id, str(folder / _LOG_TABLE)) is not None:
         yield "database", ""
 
 

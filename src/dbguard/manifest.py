@@ -61,7 +61,7 @@ def _partial_reasons(target: Target, left_out: Sequence[Obstacle], only: Sequenc
     return (
         *target.server.blind_spots,
         *((f"only {', '.join(only)} was asked for",) if only else ()),
-        *(("views that do not open were left out",) if left_out else ()),
+        *(("invalid views were left out",) if left_out else ()),
     )
 
 
@@ -74,7 +74,7 @@ def _warnings(databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tu
     loose = [name for name, engine in tables if engine not in _TRANSACTIONAL]
     empty = [name for name, engine in tables if engine in _WITHOUT_DATA]
     return (
-        *(f"left out: the view {view} does not open" for view in left_out),
+        *(f"left out: the view {view}" for view in left_out),
         *((f"not transactional, so not part of the snapshot: {', '.join(loose)}",) if loose else ()),
         *((f"dumped without data, as their engine keeps none here: {', '.join(empty)}",) if empty else ()),
     )

@@ -24,6 +24,8 @@ from dbguard.errors import ExecFailed
 _STDERR = 2
 _RECEIVE = 1 << 20
 _BATCH = 256 << 10
+_LINE = 4096
+"""Bytes of a line on stderr that are kept: a client may print the statement that failed."""
 _SETTLE = 30.0
 """Seconds the engine may take after the end of the stream to say how the exec ended."""
 
@@ -173,9 +175,9 @@ class Process:
 
     def _hear(self, payload: bytes) -> None:
         *lines, self._stderr = (self._stderr + payload).split(b"\n")
-        self._stderr = self._stderr[-65536:]
+        self._stderr = self._stderr[:_LINE]
         for line in lines:
-            self._understand(line.decode("utf-8", "replace").rstrip("\r"))
+            self._understand(line[:_LINE].decode("utf-8", "replace").rstrip("\r"))
 
     def _understand(self, line: str) -> None:
         match line.removeprefix(f"dbguard:{self._command.tag}:").split(" "):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 from dbguard.command import Command
 from dbguard.containers import Containers
@@ -25,6 +27,7 @@ _SETTINGS = (
 )  # fmt: skip
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
+_AT_LINE = re.compile(r"^ERROR (\d+) \(\w+\) at line (\d+): (.*)")
 _SERVER_ERROR = re.compile(r"ERROR (\d+) \((\w+)\)(?: at line \d+)?: (.*)")
 
 
@@ -51,6 +54,24 @@ class Session:
 
     def execute(self, *statements: str) -> None:
         self.query(*statements)
+
+    def failures(self, statements: Sequence[str], timeout: float = 600.0) -> dict[int, tuple[int, str]]:
+        """Runs them all, whatever fails; error number and the server's words by the statement's position."""
+        if not statements:
+            return {}
+        command = Command(argv=(*self.argv, "--force"), login=self.login, feed=True)
+        starts = [*accumulate((text.count("\n") + 1 for text in statements), initial=1)]
+        script = "".join(f"{statement};\n" for statement in statements)
+        with self.containers.start(self.container, command, stall=timeout) as process:
+            chunks = [script[at : at + 65536].encode() for at in range(0, len(script), 65536)]
+            try:
+                for _ in process.output(chunks):
+                    pass
+            except ExecFailed:
+                if "program" not in process.exits:  # with --force the client still ends with 1
+                    raise
+            found = [_AT_LINE.search(message) for message in process.messages]
+        return {bisect_right(starts, int(m[2])) - 1: (int(m[1]), m[3]) for m in found if m}
 
 
 def session(containers: Containers, target: Target) -> Session:

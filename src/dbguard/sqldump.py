@@ -186,7 +186,7 @@ class Checker:
         self._seen: set[tuple[str | None, str, str]] = set()
         self._head = b""
         self._last_line = b""
-        self._rows = 0
+        self._statement_size = 0
 
     def feed(self, data: bytes) -> None:
         if len(self._head) < 256:
@@ -214,8 +214,10 @@ class Checker:
             )
 
     def _look_at(self, piece: Piece) -> None:
-        self._rows = self._rows + len(piece.data) if piece.kind == "rows" else 0
-        self.largest_statement = max(self.largest_statement, self._rows or len(piece.data))
+        self._statement_size += len(piece.data)
+        self.largest_statement = max(self.largest_statement, self._statement_size)
+        if piece.kind != "rows" or piece.data.endswith(b";\n"):  # what comes next is another statement
+            self._statement_size = 0
         if piece.kind == "comment":
             self._last_line = piece.data.strip() or self._last_line
             return
@@ -245,6 +247,11 @@ def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:
         rb"(?!" + end + rb"|['\"`#]|--\s|/\*(?!M?!)).",
     ]
     return re.compile(rb"(?:" + rb"|".join(inside) + rb")*+" + end, re.DOTALL)
+
+
+def ends_in_comment(text: str) -> bool:
+    """True when a line comment runs to the end of `text`: what is written behind it belongs to the comment."""
+    return _statement(b";;", backslash=True).fullmatch(text.replace(";;", "; ").encode() + b";;") is None
 
 
 def _words(data: bytes) -> Iterator[bytes]:

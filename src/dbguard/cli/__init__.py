@@ -86,10 +86,17 @@ def main() -> NoReturn:
     except DbguardError as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"dbguard: {error}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        _complain(error)
         sys.exit(error.exit_code)
+
+
+def _complain(error: DbguardError) -> None:
+    """Names in a message can hold anything; what a terminal would obey is shown, not sent."""
+    from dbguard.cli.output import printable, say
+
+    text = f"dbguard: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
+    for line in text.split("\n"):
+        say(printable(line))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dbguard.engines.mariadb import MariaDB
 from dbguard.engines.mysql import MySQL
-from dbguard.model import Database, Server
+from dbguard.model import Database, ObjectKind, Server
 
 
 class Engine(Protocol):
@@ -38,8 +38,8 @@ class Engine(Protocol):
         """True when this line on a dump's stderr means no harm. Anything else fails the backup."""
         ...
 
-    def hangs_on_double_delimiter(self, server: Server) -> bool:
-        """True when the dump program never ends on an event whose text holds `;;`."""
+    def obstacle(self, server: Server, kind: ObjectKind, text: str) -> str | None:
+        """Why a routine, trigger or event with this text cannot be dumped and loaded again; None when it can."""
         ...
 
 

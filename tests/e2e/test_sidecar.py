@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,77 +22,14 @@ from dbguard.discover import Scope
 from dbguard.model import TargetName
 from dbguard.run import Keeper
 from dbguard.storages import open_storage
+from tests.stack import ROOT, Stack, sidecar_image, wait_until
 
 pytestmark = pytest.mark.docker
-
-ROOT = Path(__file__).resolve().parents[2]
-PASSWORD = "only-for-this-test"
-TABLE = "CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2), (3);"
-
-
-class Stack:
-    """The demo's compose file, run as a user would run it: in its folder, with dbguard on the host."""
-
-    def __init__(self, folder: Path, image: str) -> None:
-        self.folder = folder
-        self.project = f"dbguard-test-{secrets.token_hex(4)}"
-        self.environment = os.environ | {
-            "COMPOSE_PROJECT_NAME": self.project,
-            "DEMO_DATABASE_IMAGE": os.environ.get("DBGUARD_TEST_MYSQL97", "mysql:9.7"),
-            "DEMO_DBGUARD_IMAGE": image,
-            "HOME": str(folder / "home"),
-        }
-        shutil.copy(ROOT / "examples/demo/compose.yaml", folder)
-        (folder / "root_password.txt").write_text(PASSWORD)
-        (folder / "backups").mkdir()
-
-    def here(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
-
-    def compose(self, *argv: str) -> str:
-        done = self.here("docker", "compose", *argv)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def dbguard(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        return self.here(sys.executable, "-m", "dbguard", *argv)
-
-    def archives(self) -> list[str]:
-        done = self.dbguard("list", "--json")
-        assert done.returncode == 0, done.stderr
-        return [str(archive["id"]) for archive in json.loads(done.stdout)["archives"]]
-
-    def stored(self) -> list[str]:
-        """Archive ids in the bind-mounted folder, read without dbguard."""
-        return sorted((path.parent.name for path in self.folder.glob("backups/*/db/*/manifest.json")), reverse=True)
-
-    def sql(self, text: str) -> str:
-        argv = ["docker", "compose", "exec", "-T", "-e", f"MYSQL_PWD={PASSWORD}", "db", "mysql", "-uroot", "-N"]
-        done = subprocess.run(
-            argv, cwd=self.folder, env=self.environment, input=text, capture_output=True, text=True, check=True
-        )
-        return done.stdout
-
-    def up_with_data(self) -> None:
-        """The database first, then the sidecar, so that its first backup finds something."""
-        self.compose("up", "-d", "--wait", "db")
-        self.sql(TABLE)
-        self.compose("up", "-d", "--wait")
-        wait_until(lambda: bool(self.stored()), "the sidecar's first backup")
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def image() -> str:
-    built = subprocess.run([ROOT / "tests/testbed/sidecar-image"], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    return built.stdout.split()[-1]
+    return sidecar_image()
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class MySQL:
         del server
         if kind == "event" and ";;" in text:
             return "its text holds ';;'"
-        return "its text ends in a line comment: put a newline behind it" if ends_in_comment(text) else None
+        return "its text ends in a line comment: move the comment up" if ends_in_comment(text) else None
 
     def _own_options(self, server: Server, databases: Sequence[Database]) -> tuple[str, ...]:
         del databases

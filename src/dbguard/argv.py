@@ -115,7 +115,7 @@ def _danger(subcommand: str, before: Assigned, after: Assigned) -> Danger:
     flag, danger = _DANGERS[subcommand]
     last = dict([*before, *after])  # help and dry-run are one flag in both places
     idle = last.get("help") in pflag.TRUE or last.get("dry-run") in pflag.TRUE
-    return danger if dict(after).get(flag) in pflag.TRUE and not idle else ""
+    return danger if last.get(flag) in pflag.TRUE and not idle else ""
 
 
 def _plain(flags: Flags, assigned: Assigned) -> tuple[str, ...]:

@@ -113,5 +113,5 @@ class Interrupted(DbguardError):
     """A signal asked us to stop; whatever was being written is gone."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}: nothing was published")
+        super().__init__(f"stopped by {signal.Signals(number).name}: what was not finished was not published")
         self.exit_code = 128 + number

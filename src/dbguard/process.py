@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from dbguard.command import Command
-from dbguard.errors import ExecFailed
+from dbguard.errors import DbguardError, ExecFailed
 
 _STDERR = 2
 _RECEIVE = 1 << 20
@@ -97,7 +97,8 @@ class Process:
 
     def __enter__(self) -> Self:
         self._connection.settimeout(None)  # docker-py leaves 60 s, which a slow statement outlasts
-        self._connection.sendall(self._command.first_line)
+        with contextlib.suppress(ConnectionError):  # it has ended already: how, `output` finds out
+            self._connection.sendall(self._command.first_line)
         return self
 
     def __exit__(
@@ -105,7 +106,8 @@ class Process:
     ) -> None:
         self._connection.close()
         if not self._settled:
-            self._stop()
+            with contextlib.suppress(DbguardError):  # an engine that is gone must not hide what went wrong
+                self._stop()
 
     def output(self, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
         """The program's stdout in pieces of some 256 KiB, while `stdin` is fed to it.
@@ -150,8 +152,8 @@ class Process:
     def _receive(self) -> int:
         try:
             return self._connection.recv_into(self._buffer)
-        except ConnectionError as error:
-            raise ExecFailed(f"the connection to the engine broke: {error}") from error
+        except ConnectionError:  # also when the program ended with input unread; an end proves nothing anyway
+            return 0
 
     def _send(self, data: memoryview) -> memoryview:
         try:

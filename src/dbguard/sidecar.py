@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dbguard import __version__
 from dbguard.command import Command
 from dbguard.containers import Containers
 from dbguard.errors import EngineUnavailable, ExecFailed
@@ -11,7 +12,7 @@ from dbguard.model import Container, Login
 
 ROLE = "dbguard.role"
 ANSWERING = "DBGUARD_ANSWERING"
-"""Set in the sidecar's process that answers for the host: it must not look for a sidecar again."""
+"""Set, to the host's version, in the sidecar's process that answers: it must not look for a sidecar again."""
 
 
 def find(containers: Containers, project: str | None) -> Container | None:
@@ -45,7 +46,7 @@ def answer(
     When this process dies, the command in the sidecar is stopped as well.
     """
     command = Command(argv=("dbguard", *arguments), login=Login())
-    with containers.start(sidecar.id, command, env={ANSWERING: "1"}) as process:
+    with containers.start(sidecar.id, command, env={ANSWERING: __version__}) as process:
         process.on_message = message
         try:
             for chunk in process.output():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -69,6 +70,9 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged, 69 engine or storage unavailable, 70 internal,
     75 busy, 77 refused by the guard, 78 configuration, 130/143 stopped by a signal.
     """
+    asked_by = os.environ.get("DBGUARD_ANSWERING", __version__)
+    if asked_by != __version__:
+        click.echo(f"note: this sidecar is dbguard {__version__}, the host has {asked_by}", err=True)
     ctx.obj = {"config_file": config_file, "storage": storage, "debug": debug}
 
 

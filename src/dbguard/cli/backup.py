@@ -98,7 +98,8 @@ def summary(archive: Archive) -> str:
     took = output.duration((archive.finished - archive.started).total_seconds())
     plain = sum(blob.plain_size for blob in archive.blobs.values())
     return (
-        f"{archive.target}  {archive.id}  {len(archive.databases)} databases, {tables} tables, "
+        f"{archive.target}  {archive.id}  {output.count(len(archive.databases), 'database')}, "
+        f"{output.count(tables, 'table')}, "
         f"{output.size(plain)} in {output.size(archive.size)}, {took}"
     )
 

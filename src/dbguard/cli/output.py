@@ -51,9 +51,13 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
+        if seconds >= 2 * length:
             return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:.0f}s"
+    return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def age(moment: datetime) -> str:

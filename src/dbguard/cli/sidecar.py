@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dbguard import __version__, sidecar
+from dbguard import sidecar
 from dbguard.cli import output
 from dbguard.config import load
 from dbguard.containers import Containers
@@ -31,7 +31,6 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
         if brain is None:
             command(ctx, **parameters)
             return
-        _name_versions(brain)
         arguments = sys.argv[1:]
         if parameters.get("yes") is False and not parameters.get("dry_run"):
             arguments = _confirmed(containers, brain, arguments)
@@ -78,9 +77,3 @@ def _answer(containers: Containers, brain: Container, arguments: list[str]) -> i
         sys.stdout.buffer.flush()
 
     return sidecar.answer(containers, brain, arguments, out=out, message=output.say)
-
-
-def _name_versions(brain: Container) -> None:
-    theirs = brain.labels.get("org.opencontainers.image.version")
-    if theirs not in {None, __version__}:
-        output.say(f"note: the sidecar {brain.name} is dbguard {theirs}, this is {__version__}")

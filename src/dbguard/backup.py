@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from dbguard import inventory, manifest, sql
 from dbguard.catalog import DATA, Catalog
@@ -14,12 +13,15 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
-from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, NotFound, StorageError
+from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDump, NotFound, StorageError
 from dbguard.intake import Intake
 from dbguard.inventory import Inventory, Obstacle
 from dbguard.lock import target_lock
 from dbguard.model import Archive, Database, Owner, Progress, Target, new_archive_id
 from dbguard.report import Report, Throttled, quiet
+
+_SHOWN = 3
+"""Messages of a dump that an error repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def back_up(
                 command = Command(argv=argv, login=target.login, pipe=pipe)
                 stall = settings.stall.total_seconds()
                 _dump(target, command, intake, containers, stall, _listener(target, previous, report))
-                intake.finish(databases)
+                _finish(target, intake, databases)
             _check_container(containers, target)
             archive = manifest.describe(
                 target,
@@ -84,8 +86,7 @@ def back_up(
 
 def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
     """The databases to dump, with the views to leave out. Raises when something in them cannot be dumped."""
-    engine = ENGINES[target.server.engine]
-    found = inventory.take(sql.session(containers, target), partial(engine.obstacle, target.server))
+    found = inventory.take(sql.session(containers, target), target.server)
     names = [database.name for database in found.databases]
     if missing := sorted(set(wish.databases) - set(names)):
         raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")
@@ -132,21 +133,32 @@ def _dump(
     stall: float,
     listener: Callable[[Intake], None],
 ) -> None:
+    known = ENGINES[target.server.engine].known_message
+    unknown: list[str] = []
+
+    def hear(message: str) -> None:
+        process.messages.append(message)  # which keeps the last ones only
+        if len(unknown) < _SHOWN and not known(message):
+            unknown.append(message)
+
     try:
         with containers.start(target.container.id, command, stall=stall) as process:
+            process.on_message = hear
             for chunk in process.output():
                 intake.take(chunk)
                 listener(intake)
     except (ExecFailed, NotFound, ArchiveDamaged) as error:
         hint = "; ".join(target.server.blind_spots) or "nothing was published"
         raise DumpFailed(f"{target.name}: {error}", hint=hint) from error
-    _check_messages(target, process.messages)
+    if unknown:
+        raise DumpFailed(f"{target.name}: the dump ended with 0 but said: {'; '.join(unknown)}")
 
 
-def _check_messages(target: Target, messages: Iterable[str]) -> None:
-    known = ENGINES[target.server.engine].known_message
-    if unknown := [message for message in messages if not known(message)]:
-        raise DumpFailed(f"{target.name}: the dump ended with 0 but said: {'; '.join(unknown[:3])}")
+def _finish(target: Target, intake: Intake, databases: Sequence[Database]) -> None:
+    try:
+        intake.finish(databases)
+    except (IncompleteDump, ArchiveDamaged) as error:
+        raise IncompleteDump(f"{target.name}: {error}", hint=error.hint or "nothing was published") from error
 
 
 def _check_container(containers: Containers, target: Target) -> None:

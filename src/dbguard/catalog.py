@@ -149,15 +149,11 @@ class Catalog:
     def discard(self, target: TargetName, archive_id: str) -> None:
         """Removes the data of an archive that was never published; what cannot be removed is left as unfinished."""
         with contextlib.suppress(DbguardError):
-            for entry in [*self._storage.list(f"{target}/{archive_id}/")]:
-                self._storage.delete(entry.key)
+            self._remove(f"{target}/{archive_id}/")
 
     def forget(self, archive: Archive) -> None:
-        """Manifest first: from then on it is not listed. The data after."""
-        folder = f"{archive.target}/{archive.id}/"
-        self._storage.delete(folder + _MANIFEST)
-        for entry in [*self._storage.list(folder)]:
-            self._storage.delete(entry.key)
+        """From here on the archive does not exist."""
+        self._remove(f"{archive.target}/{archive.id}/")
 
     def free(self) -> int | None:
         return self._storage.free()
@@ -214,6 +210,12 @@ class Catalog:
                 state = "is missing" if size is None else f"has {size} bytes instead of {blob.size}"
                 raise ArchiveDamaged(f"{blob.key} {state}")
         return archive
+
+    def _remove(self, folder: str) -> None:
+        """Manifest first: from then on it is not listed, whatever happens to the data."""
+        self._storage.delete(folder + _MANIFEST)
+        for entry in [*self._storage.list(folder)]:
+            self._storage.delete(entry.key)
 
     def _small(self, key: str) -> bytes:
         with self._storage.open(key) as reader:

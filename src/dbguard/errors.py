@@ -18,8 +18,8 @@ DbguardError                1   failed
 ├─ Partly                   3   some targets failed, others did not
 ├─ Busy                     75  another run holds this target
 ├─ Refused                  77  the guard says no
-├─ InternalError            70  the guard could not decide; deciding wrongly is worse
-└─ Interrupted              130/143   a signal
+└─ InternalError            70  the guard could not decide; deciding wrongly is worse
+Interrupted                 130/143   a signal; no DbguardError, so that "this one failed, go on" never swallows it
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ class InternalError(DbguardError):
     exit_code = 70
 
 
-class Interrupted(DbguardError):
+class Interrupted(BaseException):
     """A signal asked us to stop; whatever was being written is gone."""
+
+    hint: str | None = None
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: what was not finished was not published")

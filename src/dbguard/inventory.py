@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dbguard.model import Database, ObjectKind, Table
+from dbguard.engines import ENGINES
+from dbguard.model import Database, ObjectKind, Server, Table
 from dbguard.sql import Row, Session, quoted
 
 _SYSTEM_DATABASES = {
@@ -24,7 +25,7 @@ _QUESTIONS = (
     "SELECT trigger_schema, trigger_name, 'TRIGGER' FROM information_schema.triggers",
     "SELECT event_schema, event_name, 'EVENT' FROM information_schema.events",
     *(
-        f"SELECT {kind}_schema, {kind}_name, {word}, {text} FROM information_schema.{kind}s "
+        f"SELECT {kind}_schema, {kind}_name, {word} FROM information_schema.{kind}s "
         f"WHERE INSTR({text}, ';;') OR SUBSTRING_INDEX({text}, '\n', -1) REGEXP '--|#'"
         for kind, word, text in (
             ("routine", "routine_type", "routine_definition"),
@@ -33,6 +34,14 @@ _QUESTIONS = (
         )
     ),
 )
+_ENUMS = (
+    "SELECT table_schema, table_name, column_name FROM information_schema.columns "
+    "WHERE data_type IN ('enum', 'set') AND column_type LIKE '%?%'"
+)
+_FOUR_BYTES = "'^(..)*F[0-4]'"
+"""A character of four bytes in UTF-8, in hexadecimal."""
+_TEXT_COLUMN = {"PROCEDURE": 2, "FUNCTION": 2, "TRIGGER": 2, "EVENT": 3}
+"""Where SHOW CREATE has the text; its sql_mode is always the second column."""
 _NO_SUCH_DEFINER = 1449
 _KINDS: dict[str, ObjectKind] = {
     "VIEW": "view",
@@ -44,10 +53,6 @@ _KINDS: dict[str, ObjectKind] = {
     "TRIGGER": "trigger",
     "EVENT": "event",
 }
-
-
-Judgement = Callable[[ObjectKind, str], str | None]
-"""Why an object of this kind, with this text, cannot be dumped and loaded again; None when it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +92,53 @@ class Inventory:
         )
 
 
-def take(session: Session, obstacle: Judgement = lambda _kind, _text: None) -> Inventory:
-    """Asks the server what there is, and `obstacle` about each text that may be one.
-
-    Two or three short sessions; minutes only with very many tables.
-    """
+def take(session: Session, server: Server) -> Inventory:
+    """Asks the server what there is, in a few short sessions; minutes only with very many tables."""
     schemas, tables, routines, triggers, events, *suspicious = session.query(*_QUESTIONS, timeout=600.0)
     names = [row[0] for row in schemas if _is_user_database(row[0])]
-    creates = session.query(*(f"SHOW CREATE DATABASE {quoted(name)}" for name in names)) if names else []
+    creates = session.query(*(f"SHOW CREATE DATABASE {quoted(name)}" for name in names))
     kept = _kept(tables)
     objects = _objects([*tables, *routines, *triggers, *events])
+    curious = [row for rows in suspicious for row in rows if row[0] in names]
+    obstacles = [*_texts(session, server, curious), *_members(session, server)]
     return Inventory(
         databases=tuple(
             Database(name=name, create=rows[0][1], tables=tuple(kept[name]), objects=objects[name])
             for name, rows in zip(names, creates, strict=True)
         ),
         invalid_views=_invalid(session, [(row[0], row[1]) for row in tables if row[2] == "VIEW" and row[0] in names]),
-        obstacles=tuple(
-            Obstacle(database=schema, name=name, why=why)
-            for rows in suspicious
-            for schema, name, word, text in rows
-            if schema in names and (why := obstacle(_KINDS[word], text))
-        ),
+        obstacles=tuple(one for one in obstacles if one.database in names),
     )
+
+
+def _texts(session: Session, server: Server, suspicious: Iterable[Row]) -> Iterator[Obstacle]:
+    """Routines, triggers and events whose text the dump program cannot carry. The text is that of SHOW CREATE: in
+    information_schema the strings inside it have lost their escapes."""
+    asked = [row for row in suspicious if row[2] in _TEXT_COLUMN]
+    answers = session.query(*(f"SHOW CREATE {word} {quoted(schema)}.{quoted(name)}" for schema, name, word in asked))
+    for (schema, name, word), rows in zip(asked, answers, strict=True):
+        if why := ENGINES[server.engine].obstacle(
+            server, _KINDS[word], rows[0][_TEXT_COLUMN[word]], sql_mode=rows[0][1]
+        ):
+            yield Obstacle(database=schema, name=name, why=why)
+
+
+def _members(session: Session, server: Server) -> Iterator[Obstacle]:
+    """Columns whose ENUM or SET members the server itself describes wrongly, when a row holds such a member."""
+    if not ENGINES[server.engine].damages_members:
+        return
+    columns = [(row[0], row[1], row[2]) for row in session.query(_ENUMS)[0]]
+    questions = [
+        f"SELECT 1 FROM {quoted(schema)}.{quoted(table)} WHERE HEX({quoted(column)}) REGEXP {_FOUR_BYTES} LIMIT 1"
+        for schema, table, column in columns
+    ]
+    for (schema, table, column), rows in zip(columns, session.query(*questions, timeout=600.0), strict=True):
+        if rows:
+            yield Obstacle(
+                database=schema,
+                name=f"{table}.{column}",
+                why="the server shows a member of four-byte characters as '?'",
+            )
 
 
 def _invalid(session: Session, views: Sequence[tuple[str, str]]) -> tuple[Obstacle, ...]:

@@ -136,7 +136,7 @@ class Process:
                 [self._connection], [self._connection] if writing else [], [], self._stall
             )
             if not readable and not writable:
-                raise ExecFailed(f"no byte for {self._stall / 60:.0f} minutes: the stream stalled")
+                raise ExecFailed(f"no byte for {self._stall:.0f} seconds: the stream stalled")
             if readable:
                 count = self._receive()
                 if not count:
@@ -185,9 +185,9 @@ class Process:
         match line.removeprefix(f"dbguard:{self._command.tag}:").split(" "):
             case _ if not line.startswith(f"dbguard:{self._command.tag}:"):
                 self.on_message(line)
-            case ["pid", pid]:
+            case ["pid", pid] if pid.isdecimal():  # a line can be cut, even in its number
                 self.pid = int(pid)
-            case ["exit", name, status]:
+            case ["exit", name, status] if status.isdecimal():
                 self.exits[name] = int(status)
 
     def _settle(self) -> None:

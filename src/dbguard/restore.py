@@ -67,7 +67,7 @@ def plan(
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
     if not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
-    present = inventory.take(sql.session(containers, target)).databases
+    present = inventory.take(sql.session(containers, target), target.server).databases
     holds = {one.name: bool(one.named()) for one in present}
     names = [new_name or saved.name for saved in chosen]
     needed = archive.largest_statement + 4096
@@ -100,7 +100,7 @@ def restore(
         _check_whole(todo.archive, catalog, report)
         _check_unchanged(todo, containers)
         session = sql.session(containers, todo.target)
-        session.execute(*(f"DROP DATABASE {sql.quoted(name)}" for name in (*todo.emptied, *todo.replaced)), "DO 0")
+        session.execute(*(f"DROP DATABASE {sql.quoted(name)}" for name in (*todo.emptied, *todo.replaced)))
         try:
             with _packet(session, todo):
                 _load(todo, containers, catalog, settings, report)
@@ -121,7 +121,10 @@ def _check_whole(archive: Archive, catalog: Catalog, report: Report) -> None:
 
 def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:
     """The plan may have waited for an answer: what was empty then may hold data now."""
-    present = {one.name: bool(one.named()) for one in inventory.take(sql.session(containers, todo.target)).databases}
+    present = {
+        one.name: bool(one.named())
+        for one in inventory.take(sql.session(containers, todo.target), todo.target.server).databases
+    }
     filled = [name for _, name in todo.databases if present.get(name) and name not in todo.replaced]
     if filled:
         raise RestoreFailed(f"{todo.target.name}: {', '.join(filled)} has been filled meanwhile: nothing was touched")
@@ -158,7 +161,7 @@ def _packet(session: sql.Session, todo: RestorePlan) -> Iterator[None]:
 
 def _compare(todo: RestorePlan, session: sql.Session) -> None:
     """Every object that was saved must be there now."""
-    found = {database.name: database.named() for database in inventory.take(session).databases}
+    found = {database.name: database.named() for database in inventory.take(session, todo.target.server).databases}
     missing = [
         f"{kind} {name}.{item}"
         for saved, name in todo.databases
@@ -172,7 +175,7 @@ def _undo(todo: RestorePlan, session: sql.Session) -> None:
     """A load that failed leaves nothing behind, where there was nothing before."""
     mine = [name for _, name in todo.databases if name not in todo.replaced]
     with contextlib.suppress(DbguardError):
-        session.execute(*(f"DROP DATABASE IF EXISTS {sql.quoted(name)}" for name in mine), "DO 0")
+        session.execute(*(f"DROP DATABASE IF EXISTS {sql.quoted(name)}" for name in mine))
 
 
 def _progress(archive: Archive, phase: str, done: int, current: str = "") -> Progress:

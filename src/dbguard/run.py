@@ -14,7 +14,7 @@ from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.discover import Scope, discover, looks_like_database, name_of, own_container
-from dbguard.errors import ConfigError, DbguardError, Interrupted, StorageUnavailable
+from dbguard.errors import ConfigError, DbguardError, StorageUnavailable
 from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.prune import prune
 from dbguard.schedule import Schedule
@@ -44,8 +44,6 @@ class Keeper:
         while True:
             try:
                 self.tick(datetime.now(UTC))
-            except Interrupted:
-                raise
             except DbguardError as error:
                 self._say("dbguard", str(error))
             time.sleep(_TICK)
@@ -83,8 +81,6 @@ class Keeper:
         self._tried[seen.target.name] = now
         try:
             self._back_up(seen.target)
-        except Interrupted:
-            raise
         except DbguardError as error:
             log.error("%s", error)
             if error.hint:

@@ -42,6 +42,8 @@ class Session:
 
     def query(self, *statements: str, timeout: float = 60.0) -> list[list[Row]]:
         """The rows of each statement; NULL arrives as the text NULL. Raises QueryFailed with the server's words."""
+        if not statements:
+            return []
         command = Command(argv=self.argv, login=self.login, feed=True)
         fence = f"fence-{command.tag}"
         script = "".join(f"{statement};\nSELECT '{fence}';\n" for statement in statements)

@@ -249,9 +249,12 @@ def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:
     return re.compile(rb"(?:" + rb"|".join(inside) + rb")*+" + end, re.DOTALL)
 
 
-def ends_in_comment(text: str) -> bool:
-    """True when a line comment runs to the end of `text`: what is written behind it belongs to the comment."""
-    return _statement(b";;", backslash=True).fullmatch(text.replace(";;", "; ").encode() + b";;") is None
+def ends_in_comment(text: str, *, backslash: bool = True) -> bool:
+    """True when a line comment runs to the end of `text`: what is written behind it belongs to the comment.
+
+    `backslash` is False for a text made under NO_BACKSLASH_ESCAPES.
+    """
+    return _statement(b";;", backslash=backslash).fullmatch(text.replace(";;", "; ").encode() + b";;") is None
 
 
 def _words(data: bytes) -> Iterator[bytes]:

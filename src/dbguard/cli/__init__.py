@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import NoReturn
 
@@ -87,14 +88,14 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("dbguard: stopped: nothing was published", err=True)
         sys.exit(128 + signal.SIGINT)
-    except DbguardError as error:
+    except (DbguardError, Interrupted) as error:
         if "--debug" in sys.argv:
-            raise
+            traceback.print_exc()
         _complain(error)
         sys.exit(error.exit_code)
 
 
-def _complain(error: DbguardError) -> None:
+def _complain(error: DbguardError | Interrupted) -> None:
     """Names in a message can hold anything; what a terminal would obey is shown, not sent."""
     from dbguard.cli.output import printable, say
 

@@ -11,7 +11,7 @@ from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import chosen
-from dbguard.errors import DbguardError, DumpFailed, Interrupted, Partly
+from dbguard.errors import DbguardError, DumpFailed, Partly
 from dbguard.model import Archive, Target
 
 
@@ -66,8 +66,6 @@ def _each(world: World, targets: Sequence[Target], wish: Wish) -> tuple[list[Arc
         try:
             done.append(_one(world, target, wish))
         except DbguardError as error:
-            if isinstance(error, Interrupted):
-                raise
             failed.append(error)
             if len(targets) > 1:
                 output.say(f"failed  {error}" + (f"\nhint: {error.hint}" if error.hint else ""))

@@ -20,6 +20,9 @@ class Engine(Protocol):
     identity_file: str
     """In the data directory: made with it and never changed, so it tells this volume from any other."""
 
+    damages_members: bool
+    """SHOW CREATE TABLE turns four-byte characters in the members of an ENUM or SET into question marks."""
+
     def identity(self, data: bytes) -> str:
         """Reads it; empty when it is not what it should be."""
         ...
@@ -38,8 +41,9 @@ class Engine(Protocol):
         """True when this line on a dump's stderr means no harm. Anything else fails the backup."""
         ...
 
-    def obstacle(self, server: Server, kind: ObjectKind, text: str) -> str | None:
-        """Why a routine, trigger or event with this text cannot be dumped and loaded again; None when it can."""
+    def obstacle(self, server: Server, kind: ObjectKind, text: str, sql_mode: str) -> str | None:
+        """Why a routine, trigger or event with this text, made under this sql_mode, cannot be dumped and loaded
+        again; None when it can."""
         ...
 
 

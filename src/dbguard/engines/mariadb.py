@@ -13,6 +13,7 @@ class MariaDB(MySQL):
 
     name = "mariadb"
     identity_file = "aria_log_control"
+    damages_members = False
 
     def identity(self, data: bytes) -> str:
         """The Aria log's UUID, for `@@server_uid` changes with the address and repeats between volumes.
@@ -25,13 +26,16 @@ class MariaDB(MySQL):
         """Without the last option the failing statement itself, a megabyte of somebody's rows, is on stderr."""
         return (*super().client(program, socket), "--loose-skip-print-query-on-error")
 
-    def obstacle(self, server: Server, kind: ObjectKind, text: str) -> str | None:
+    def obstacle(self, server: Server, kind: ObjectKind, text: str, sql_mode: str) -> str | None:
         """Of MySQL's two faults only the first; seen in 10.11.18, and mended in 11.8.9."""
+        del sql_mode
         if kind == "event" and ";;" in text and version_number(server.version) < (11, 8):
             return "its text holds ';;'"
         return None
 
     def _own_options(self, server: Server, databases: Sequence[Database]) -> tuple[str, ...]:
-        """`--dump-history` writes the old rows of system-versioned tables; without it they are lost in silence."""
+        """`--dump-history` writes the old rows of system-versioned tables, else lost in silence. Without LOCK TABLES:
+        behind it the rows of a table do not load whose column defaults to a sequence's next value."""
         versioned = any(table.kind == "SYSTEM VERSIONED" for database in databases for table in database.tables)
-        return ("--dump-history",) if versioned and version_number(server.version) >= (10, 11) else ()
+        history = ("--dump-history",) if versioned and version_number(server.version) >= (10, 11) else ()
+        return ("--skip-add-locks", *history)

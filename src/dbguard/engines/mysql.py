@@ -22,6 +22,7 @@ class MySQL:
 
     name = "mysql"
     identity_file = "auto.cnf"
+    damages_members = True
 
     def identity(self, data: bytes) -> str:
         """`server-uuid=…` in auto.cnf, the same as @@server_uuid."""
@@ -81,14 +82,15 @@ class MySQL:
     def known_message(self, line: str) -> bool:
         return not line.strip() or _HARMLESS.match(line) is not None
 
-    def obstacle(self, server: Server, kind: ObjectKind, text: str) -> str | None:
+    def obstacle(self, server: Server, kind: ObjectKind, text: str, sql_mode: str) -> str | None:
         """Two faults of mysqldump, measured on 9.7.4. Looking for a delimiter that an event's text lacks it counts
         up the wrong variable for ever (create_delimiter); and it writes the delimiter behind a last line comment,
         so that the comment swallows it: the load fails, or changes the routine without a word."""
         del server
         if kind == "event" and ";;" in text:
             return "its text holds ';;'"
-        return "its text ends in a line comment: move the comment up" if ends_in_comment(text) else None
+        backslash = "NO_BACKSLASH_ESCAPES" not in sql_mode
+        return "its text ends in a line comment" if ends_in_comment(text, backslash=backslash) else None
 
     def _own_options(self, server: Server, databases: Sequence[Database]) -> tuple[str, ...]:
         del databases

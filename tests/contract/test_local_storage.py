@@ -279,3 +279,16 @@ def test_a_write_that_was_killed_is_never_listed(storage: LocalStorage, root: Pa
     (root / "shop" / ".tmp-x7ab").write_bytes(b"half a dump")
     assert [entry.key for entry in storage.list("shop/")] == ["shop/data"]
     assert [entry.key for entry in storage.list("shop/.tmp-")] == []
+
+
+def test_a_disk_without_hard_links(storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_names: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    put(storage, "a/b", b"first")
+    with pytest.raises(AlreadyExists):
+        put(storage, "a/b", b"second")
+    with storage.open("a/b") as reader:
+        assert reader.read(99) == b"first"
+    assert files(root) == [root / "a/b"]

@@ -52,7 +52,7 @@ class LocalStorage:
                 with _translated(final):
                     os.fsync(file.fileno())
             with _translated(final):
-                os.link(temporary, final)  # atomic, and refuses to replace
+                _publish(temporary, final)
         finally:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
@@ -149,6 +149,19 @@ class _Writer:
 def _as_key(entry: os.DirEntry[str]) -> str:
     """So that a walk in this order yields whole keys in order: `a-b` comes before `a/x`."""
     return entry.name + "/" * entry.is_dir(follow_symlinks=False)
+
+
+def _publish(temporary: str, final: Path) -> None:
+    """Gives the file its name: at once, and never that of another. Disks without hard links (exFAT, SMB, some FUSE)
+    get a rename, which cannot refuse by itself; there two writers of one key could meet, which ids make impossible."""
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+        if final.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        Path(temporary).rename(final)
 
 
 def _make_folders(folder: Path) -> None:

@@ -22,6 +22,7 @@ from dbguard.errors import (
     DbguardError,
     NewerFormat,
     NotFound,
+    NotSetUp,
     Refused,
     StorageUnavailable,
 )
@@ -173,7 +174,7 @@ class Catalog:
                     hint=f"is the disk mounted? if it was emptied on purpose, remove it from {self._known}",
                 ) from error
             if not create:
-                raise StorageUnavailable(
+                raise NotSetUp(
                     f"{self.url} holds no archives: {_ROOT_MARK} is not there",
                     hint="is the disk mounted? a first `dbguard backup now` sets the storage up",
                 ) from error

@@ -28,7 +28,7 @@ _EVENT = re.compile(r'(?:^|DRY-RUN MODE -) *(Container|Network|Volume|Image) +"?
 Event = tuple[str, str, str]
 """Kind, name and status of something the command would touch."""
 
-_NOTHING = "No resource found to remove", "No stopped containers"
+_NOTHING = "No resource found to remove", "No stopped containers", "not running in project"
 _ALSO = {"rm": ("--force",), "up": ("--no-start",)}
 """What a dry run needs so that it asks no question and waits for nothing."""
 

@@ -83,15 +83,15 @@ def own_container(containers: Containers) -> Container | None:
     return None
 
 
-def chosen(sightings: Sequence[Sighting], wanted: Iterable[str]) -> list[Target]:
-    """The targets that were named, or all that can be backed up. Naming nothing that exists is an error."""
-    wanted = list(wanted)
-    if not wanted:
-        targets = [seen.target for seen in sightings if seen.target is not None and seen.why_not is None]
-        if not targets:
-            raise NotFound("no database to back up was found", hint="`dbguard discover` says what it saw and why not")
-        return targets
-    return [one(sightings, name) for name in wanted]
+def meant(sightings: Sequence[Sighting]) -> list[Sighting]:
+    """The databases to back up when none is named, those included that cannot be: their failure must be seen.
+
+    None at all is an error.
+    """
+    found = [seen for seen in sightings if seen.database and seen.enabled]
+    if not found:
+        raise NotFound("no database to back up was found", hint="`dbguard discover` says what it saw and why not")
+    return found
 
 
 def one(sightings: Sequence[Sighting], wanted: str) -> Target:
@@ -104,9 +104,13 @@ def one(sightings: Sequence[Sighting], wanted: str) -> Target:
     if len(fitting) > 1:
         names = ", ".join(f"{seen.name} (container {seen.container.name})" for seen in fitting)
         raise UsageError(f"{wanted} fits more than one target: {names}", hint="give the full name")
-    seen = fitting[0]
-    if seen.target is None or (seen.why_not is not None and "disabled" not in seen.why_not):
-        raise NotFound(f"{seen.name or wanted} cannot be used: {seen.why_not}")
+    return reachable(fitting[0])
+
+
+def reachable(seen: Sighting) -> Target:
+    """The target in it. Raises NotFound with the reason why there is none."""
+    if seen.target is None:
+        raise NotFound(f"{seen.name or seen.container.name} cannot be used: {seen.why_not}")
     return seen.target
 
 
@@ -164,7 +168,8 @@ def _sighting(containers: Containers, settings: Settings, container: Container) 
             target=None,
             why_not="not a database: no sign of MySQL or MariaDB",
         )
-    seen = Sighting(container=container, name=None, database=True, target=None, why_not=None)
+    enabled = container.labels.get("dbguard.enable", "true").lower() not in {"false", "no", "0", "off"}
+    seen = Sighting(container=container, name=None, database=True, enabled=enabled, target=None, why_not=None)
     try:
         seen = replace(seen, name=name_of(container))
         if container.labels.get("dbguard.role"):
@@ -172,8 +177,7 @@ def _sighting(containers: Containers, settings: Settings, container: Container) 
         target = _ask(containers, settings, container, name_of(container))
     except DbguardError as error:
         return replace(seen, why_not=str(error))
-    enabled = container.labels.get("dbguard.enable", "true").lower() not in {"false", "no", "0", "off"}
-    return replace(seen, target=target, why_not=None if enabled else "disabled by its label dbguard.enable")
+    return replace(seen, target=target, why_not=None if seen.enabled else "disabled by its label dbguard.enable")
 
 
 def _ask(containers: Containers, settings: Settings, container: Container, name: TargetName) -> Target:

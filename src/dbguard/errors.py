@@ -12,6 +12,7 @@ DbguardError                1   failed
 ├─ StorageError             1   a write or a read failed; nothing was published
 │  ├─ AlreadyExists             the key is taken: nothing is ever overwritten
 │  └─ StorageUnavailable    69  the place cannot be read at all: never "no backup"
+│     └─ NotSetUp               no archive was ever written there, as far as anyone remembers
 ├─ EngineUnavailable        69  the Docker Engine does not answer
 ├─ ArchiveDamaged           4   checksum, truncation, a manifest that contradicts its data
 ├─ NewerFormat              4   made by a newer dbguard
@@ -79,6 +80,10 @@ class AlreadyExists(StorageError):
 
 class StorageUnavailable(StorageError):
     exit_code = 69
+
+
+class NotSetUp(StorageUnavailable):
+    pass
 
 
 class EngineUnavailable(DbguardError):

@@ -62,7 +62,7 @@ def _decided(contents: Contents, backups: Backups, recent: timedelta, now: datet
     for archive in own:
         if archive.complete and -_SKEW <= now - archive.snapshot <= recent:
             return True, f"backup {archive.id} is {_age(archive, now)} old"
-    stopped = "" if contents.running else "; its server is not running"
+    stopped = "" if contents.running else "; its server is not running: start it first"
     return False, _objection(contents, backups, own, recent, now) + stopped
 
 

@@ -17,7 +17,7 @@ from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
 from dbguard.discover import looks_like_database, name_of
 from dbguard.engines import ENGINES
-from dbguard.errors import Busy, DbguardError, InternalError, Refused
+from dbguard.errors import Busy, DbguardError, InternalError, NotSetUp, Refused
 from dbguard.freshness import Backups, Contents, decide
 from dbguard.model import Archive, Container, Mount, TargetName, Verdict, VolumeVerdict
 
@@ -89,6 +89,8 @@ def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple
         for target in targets:
             try:
                 listing = catalog.listing(target)
+            except NotSetUp:
+                continue  # nobody remembers that it was ever used: never backed up
             except DbguardError as error:
                 failure = error
             else:

@@ -150,6 +150,7 @@ class Sighting:
     container: Container
     name: TargetName | None
     database: bool  # it is, or looks like, a database server
+    enabled: bool = True  # false when its label says so
     target: Target | None
     why_not: str | None
 

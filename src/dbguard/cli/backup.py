@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -10,7 +11,7 @@ from dbguard.backup import Wish, back_up
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.discover import chosen
+from dbguard.discover import meant, one, reachable
 from dbguard.errors import DbguardError, DumpFailed, Partly
 from dbguard.model import Archive, Target
 
@@ -47,29 +48,33 @@ def now(
     """
     world = World(ctx, project)
     wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, adopt=adopt)
-    targets_found = chosen(world.named(targets) if targets else world.sightings, targets)
-    done, failed = _each(world, targets_found, wish)
+    sought: list[Callable[[], Target]] = [partial(_named, world, name) for name in targets]
+    sought = sought or [partial(reachable, seen) for seen in meant(world.sightings)]
+    done, failed = _each(world, sought, wish)
     if as_json:
         output.emit({"archives": [_facts(archive) for archive in done], "failed": [str(error) for error in failed]})
-    if len(targets_found) == 1 and failed:
+    if len(sought) == 1 and failed:
         raise failed[0]
     if failed:
-        kind = Partly if done else DumpFailed
-        raise kind(f"{len(failed)} of {len(targets_found)} targets failed")
+        raise (Partly if done else DumpFailed)(f"{len(failed)} of {len(sought)} targets failed")
 
 
-def _each(world: World, targets: Sequence[Target], wish: Wish) -> tuple[list[Archive], list[DbguardError]]:
+def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> tuple[list[Archive], list[DbguardError]]:
     """One target after the other: a failure neither stops nor hides the rest."""
     done: list[Archive] = []
     failed: list[DbguardError] = []
-    for target in targets:
+    for find in sought:
         try:
-            done.append(_one(world, target, wish))
+            done.append(_one(world, find(), wish))
         except DbguardError as error:
             failed.append(error)
-            if len(targets) > 1:
+            if len(sought) > 1:
                 output.say(f"failed  {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
     return done, failed
+
+
+def _named(world: World, name: str) -> Target:
+    return one(world.named([name]), name)
 
 
 def _one(world: World, target: Target, wish: Wish) -> Archive:

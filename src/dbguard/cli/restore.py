@@ -10,7 +10,7 @@ from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import one
-from dbguard.errors import NotFound, UsageError
+from dbguard.errors import ArchiveDamaged, NotFound, UsageError
 from dbguard.model import Archive, Target, TargetName
 from dbguard.restore import RestorePlan, plan, restore
 
@@ -92,6 +92,8 @@ def _newest(world: World, name: TargetName) -> Archive:
     listing = world.catalog.listing(name)
     for bad in listing.damaged:
         output.say(f"skipped {bad.id}: damaged: {bad.reason}")
+    if not listing.archives and listing.damaged:
+        raise ArchiveDamaged(f"every archive of {name} in {world.catalog.url} is damaged")
     if not listing.archives:
         raise NotFound(f"no good archive of {name} in {world.catalog.url}")
     return listing.archives[0]

@@ -20,9 +20,6 @@ class Engine(Protocol):
     identity_file: str
     """In the data directory: made with it and never changed, so it tells this volume from any other."""
 
-    damages_members: bool
-    """SHOW CREATE TABLE turns four-byte characters in the members of an ENUM or SET into question marks."""
-
     def identity(self, data: bytes) -> str:
         """Reads it; empty when it is not what it should be."""
         ...

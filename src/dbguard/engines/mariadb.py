@@ -13,7 +13,6 @@ class MariaDB(MySQL):
 
     name = "mariadb"
     identity_file = "aria_log_control"
-    damages_members = False
 
     def identity(self, data: bytes) -> str:
         """The Aria log's UUID, for `@@server_uid` changes with the address and repeats between volumes.

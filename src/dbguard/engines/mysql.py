@@ -22,7 +22,6 @@ class MySQL:
 
     name = "mysql"
     identity_file = "auto.cnf"
-    damages_members = True
 
     def identity(self, data: bytes) -> str:
         """`server-uuid=…` in auto.cnf, the same as @@server_uuid."""

@@ -95,13 +95,15 @@ class Containers:
         """A small file out of a running or stopped container; None when there is no such file."""
         try:
             with _translated(f"{path} in container {container}"):
-                stream, _ = self._client.get_archive(container, path)
+                stream, status = self._client.get_archive(container, path)
+                if status["size"] > _FILE_LIMIT:
+                    return None
                 data = b"".join(stream)
         except NotFound:
             return None
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             member = tar.next()
-            file = tar.extractfile(member) if member is not None and member.size <= _FILE_LIMIT else None
+            file = tar.extractfile(member) if member is not None and member.isfile() else None
             return file.read() if file is not None else None
 
     def volume_labels(self, name: str) -> dict[str, str] | None:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "run": ("run", "Be the sidecar: back up on schedule."),
 }
 """Name: (module in dbguard.cli, one line for the overview)."""
+_DEBUG = "DBGUARD_DEBUG"
 _HIDDEN = {"judge": "verdict"}
 
 
@@ -71,10 +72,12 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged, 69 engine or storage unavailable, 70 internal,
     75 busy, 77 refused by the guard, 78 configuration, 130/143 stopped by a signal.
     """
+    if debug:
+        os.environ[_DEBUG] = "1"
     asked_by = os.environ.get("DBGUARD_ANSWERING", __version__)
     if asked_by != __version__:
         click.echo(f"note: this sidecar is dbguard {__version__}, the host has {asked_by}", err=True)
-    ctx.obj = {"config_file": config_file, "storage": storage, "debug": debug}
+    ctx.obj = {"config_file": config_file, "storage": storage}
 
 
 def main() -> NoReturn:
@@ -89,7 +92,7 @@ def main() -> NoReturn:
         click.echo("dbguard: stopped: nothing was published", err=True)
         sys.exit(128 + signal.SIGINT)
     except (DbguardError, Interrupted) as error:
-        if "--debug" in sys.argv:
+        if _DEBUG in os.environ:
             traceback.print_exc()
         _complain(error)
         sys.exit(error.exit_code)

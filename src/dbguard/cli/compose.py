@@ -7,11 +7,15 @@ import click
 from dbguard import compose
 
 
-@click.command(
-    "compose",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
-)
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+class _Verbatim(click.Command):
+    """Everything behind the command's name is Compose's, `--help` and `--` included."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.params["args"] = tuple(args)
+        return []
+
+
+@click.command("compose", cls=_Verbatim, add_help_option=False)
 @click.pass_context
 def compose_command(ctx: click.Context, args: tuple[str, ...]) -> None:
     """Run `docker compose ARGS…`, and refuse to delete database volumes that no fresh backup covers.

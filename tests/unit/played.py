@@ -1,0 +1,198 @@
+"""An engine, a catalogue and a docker command that are played, for what the guard asks of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dbguard import argv
+from dbguard.argv import Invocation
+from dbguard.errors import DbguardError, NotFound
+from dbguard.model import Archive, Container, Mount, Owner, Software, Source, TargetName
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ME, OTHER = "150dbefa-e738-11f1-8c2a-0242ac110003", "ffffffff-e738-11f1-8c2a-0242ac110003"
+
+
+def archive(
+    *, age: timedelta, identity: str = ME, volumes: tuple[str, ...] = ("shop_data",), complete: bool = True
+) -> Archive:
+    snapshot = NOW - age
+    return Archive(
+        format=1,
+        id=f"{snapshot:%Y%m%dT%H%M%SZ}-7f3a9c",
+        target="shop/db",
+        owner=Owner(engine_id="E", project="shop", service="db"),
+        tool="dbguard 0",
+        software=Software(engine="mysql", server_version="9.7", client_version="", image="mysql", image_id=""),
+        source=Source(
+            container_id="c", container_name="db", volumes=volumes, identity=identity, started=None, settings={}
+        ),
+        snapshot=snapshot,
+        started=snapshot,
+        finished=NOW,
+        databases=(),
+        complete=complete,
+        partial_reasons=() if complete else ("only shop was asked for",),
+        options=(),
+        blobs={},
+        largest_statement=0,
+    )
+
+
+FRESH = archive(age=3 * MINUTE)
+
+
+class Engine:
+    """As much of `containers.Containers` as the guard looks at."""
+
+    engine_id = "E"
+
+    def __init__(self, *containers: Container, files: Mapping[str, bytes] | None = None) -> None:
+        self.containers = list(containers)
+        self.files = dict(files or {})
+        self.volumes = {mount.name for container in containers for mount in container.mounts}
+
+    def list(self, *, stopped: bool = False, volume: str | None = None) -> list[Container]:
+        assert stopped
+        return [one for one in self.containers if any(mount.name == volume for mount in one.mounts)]
+
+    def inspect(self, name: str) -> Container:
+        for one in self.containers:
+            if one.name == name:
+                return one
+        raise NotFound(name)
+
+    def read_file(self, container: str, path: str) -> bytes | None:
+        del container
+        return self.files.get(path)
+
+    def volume_labels(self, name: str) -> dict[str, str] | None:
+        return {} if name in self.volumes else None
+
+
+class Shelf:
+    """As much of `catalog.Catalog`."""
+
+    url = "file:///backups"
+
+    def __init__(self, *archives: Archive, failure: DbguardError | None = None) -> None:
+        self.archives = archives
+        self.failure = failure
+
+    def listing(self, target: TargetName) -> SimpleNamespace:
+        if self.failure:
+            raise self.failure
+        return SimpleNamespace(archives=[a for a in self.archives if a.target == str(target)], damaged=())
+
+
+def container(
+    name: str, *mounts: tuple[str, str], image: str = "mysql:9.7", anonymous: bool = False, **more: Any
+) -> Container:
+    project, _, service = name.partition("-")
+    return Container(
+        id=f"id-{name}",
+        name=name,
+        image=image,
+        image_id="",
+        running=more.get("running", True),
+        paused=False,
+        started="",
+        labels={"com.docker.compose.project": project, "com.docker.compose.service": service},
+        variables=frozenset(),
+        command=more.get("command", ()),
+        mounts=tuple(
+            Mount(kind="volume", name=volume, source="", destination=path, anonymous=anonymous)
+            for volume, path in mounts
+        ),
+    )
+
+
+MYSQL = container("shop-db", ("shop_data", "/var/lib/mysql"))
+
+
+# --- the docker command ---
+
+V2 = """ DRY-RUN MODE -  Container shop-db  Stopping
+ DRY-RUN MODE -  Container shop-db  Removed
+ DRY-RUN MODE -  Volume shop_data  Removing
+ DRY-RUN MODE -  Volume shop_data  Removed
+ DRY-RUN MODE -  Network shop_default  Resource is still in use
+"""
+V5 = """ Container shop-db Stopping
+ Container shop-db Removed
+ Volume shop_data Removing
+ Volume shop_data Removed
+ Network shop_default Resource is still in use
+"""
+MODEL = {
+    "name": "shop",
+    "services": {
+        "db": {
+            "image": "mysql:9.7",
+            "volumes": [{"type": "volume", "source": "data", "target": "/var/lib/mysql", "volume": {}}],
+        }
+    },
+    "volumes": {"data": {"name": "shop_data"}},
+}
+FAKE_DOCKER = """#!{python}
+import json, os, sys
+script = json.load(open({script!r}))
+with open({log!r}, "a") as log:
+    print(json.dumps({{"args": sys.argv[1:], "stdin": sys.stdin.read()}}), file=log)
+for word in script:
+    if word in sys.argv:
+        code, out, err = script[word]
+        break
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+
+Answers = Mapping[str, tuple[int, str, str]]
+
+
+class Docker:
+    """A `docker` for the PATH. It answers with (code, stdout, stderr) by the first word found in its arguments."""
+
+    def __init__(self, folder: Path) -> None:
+        self._script, self.log = folder / "script", folder / "log"
+        self.folder = folder / "bin"
+        self.folder.mkdir()
+        text = FAKE_DOCKER.format(python=sys.executable, script=str(self._script), log=str(self.log))
+        (self.folder / "docker").write_text(text)
+        (self.folder / "docker").chmod(0o755)
+        self.answers({})
+
+    @classmethod
+    def on_path(cls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+        played = cls(folder)
+        monkeypatch.setenv("PATH", f"{played.folder}:{os.environ['PATH']}")
+        monkeypatch.delenv("COMPOSE_FILE", raising=False)
+        return played
+
+    def answers(self, answers: Answers) -> None:
+        """These first, then those of a stack with one database."""
+        standard = {"info": (0, "E\n", ""), "config": (0, json.dumps(MODEL), ""), "--dry-run": (0, "", V2)}
+        others = {word: said for word, said in standard.items() if word not in answers}
+        self._script.write_text(json.dumps({**answers, **others}))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line)["args"] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+
+def understood(line: str) -> Invocation:
+    invocation = argv.parse(shlex.split(line))
+    assert isinstance(invocation, Invocation)
+    return invocation

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dbguard import inventory, manifest, sql
+from dbguard.archive import Archive, Database, Owner, new_archive_id
 from dbguard.catalog import DATA, Catalog
 from dbguard.command import Command
 from dbguard.config import Settings
@@ -17,7 +18,7 @@ from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDum
 from dbguard.intake import Intake
 from dbguard.inventory import Inventory, Obstacle
 from dbguard.lock import target_lock
-from dbguard.model import Archive, Database, Owner, Progress, Target, new_archive_id
+from dbguard.model import Progress, Target
 from dbguard.report import Report, Throttled, quiet
 
 _SHOWN = 3

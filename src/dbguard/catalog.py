@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pydantic
 
+from dbguard.archive import FORMAT, Archive, Blob, Entry, Owner, is_archive_id
 from dbguard.errors import (
     AlreadyExists,
     ArchiveDamaged,
@@ -26,7 +27,7 @@ from dbguard.errors import (
     Refused,
     StorageUnavailable,
 )
-from dbguard.model import FORMAT, Archive, Blob, Entry, Owner, TargetName, is_archive_id
+from dbguard.model import TargetName
 from dbguard.storages import Storage, Writer
 from dbguard.stream import CHUNK, Meter
 

@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
 from dbguard.errors import ConfigError
-from dbguard.model import Login, Policy
+from dbguard.model import Login
+from dbguard.retention import Policy
 
 _FILE = "dbguard.toml"
 _SYSTEM_FILE = Path("/etc/dbguard/dbguard.toml")

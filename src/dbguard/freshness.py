@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dbguard.model import Archive, TargetName, VolumeVerdict
+from dbguard.archive import Archive
+from dbguard.model import TargetName, VolumeVerdict
 
 _SKEW = timedelta(minutes=1)
 """How far ahead of us a backup's clock may be."""

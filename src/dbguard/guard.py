@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import NoReturn
 
 from dbguard import compose
+from dbguard.archive import Archive
 from dbguard.argv import Invocation
 from dbguard.catalog import Catalog
 from dbguard.compose import Deletion, Doomed
@@ -19,7 +20,7 @@ from dbguard.discover import looks_like_database, name_of
 from dbguard.engines import ENGINES
 from dbguard.errors import Busy, DbguardError, InternalError, NotSetUp, Refused
 from dbguard.freshness import Backups, Contents, decide
-from dbguard.model import Archive, Container, Mount, TargetName, Verdict, VolumeVerdict
+from dbguard.model import Container, Mount, TargetName, Verdict, VolumeVerdict
 
 _BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
 """Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""

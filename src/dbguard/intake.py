@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbguard.model import Blob, Database
-from dbguard.sqldump import Checker
+from dbguard.archive import Blob, Database
+from dbguard.checker import Checker
 from dbguard.storages import Writer
 from dbguard.stream import Meter, Packer, Unpacker
 

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dbguard.archive import Database, ObjectKind, Table
 from dbguard.engines import ENGINES
-from dbguard.model import Database, ObjectKind, Server, Table
+from dbguard.model import Server
 from dbguard.sql import Row, Session, quoted
 
 _SYSTEM_DATABASES = {

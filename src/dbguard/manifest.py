@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbguard import __version__
+from dbguard.archive import FORMAT, Archive, Database, Owner, Software, Source
 from dbguard.catalog import DATA
 from dbguard.intake import Intake
 from dbguard.inventory import Obstacle
-from dbguard.model import FORMAT, Archive, Database, Owner, Software, Source, Target
+from dbguard.model import Target
 
 _TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
 _WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}

@@ -1,25 +1,16 @@
-"""The nouns: targets, archives, plans and verdicts. Frozen, typed, without I/O."""
+"""The nouns of the engine's world: targets, containers, servers, verdicts. Frozen, typed, without I/O."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal, Self
+from datetime import datetime
+from typing import Self
 
 from dbguard.errors import UsageError
 
-FORMAT = 1
-"""The archive format this version writes, and the newest it reads."""
-
 _NAME_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_ARCHIVE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-
-ObjectKind = Literal[
-    "table", "view", "sequence", "procedure", "function", "package", "package body", "trigger", "event"
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -153,165 +144,6 @@ class Sighting:
     enabled: bool = True  # false when its label says so
     target: Target | None
     why_not: str | None
-
-
-# --- storage and archives ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One stored blob. Size in bytes, time by the storage's own clock."""
-
-    key: str
-    size: int
-    modified: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Whose archives a folder holds, so that two hosts with a project `shop` never mix."""
-
-    engine_id: str
-    project: str
-    service: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    name: str
-    kind: str  # "BASE TABLE", "SYSTEM VERSIONED", …: the server's word
-    engine: str | None
-    rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """One database and every object in it."""
-
-    name: str
-    create: str  # the server's own SHOW CREATE DATABASE
-    tables: tuple[Table, ...] = ()
-    objects: Mapping[ObjectKind, tuple[str, ...]] = field(default_factory=dict)  # all but tables
-
-    def named(self) -> frozenset[tuple[ObjectKind, str]]:
-        """Every object as (kind, name)."""
-        others = {(kind, name) for kind, names in self.objects.items() for name in names}
-        return frozenset({("table", table.name) for table in self.tables} | others)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """One stored file of an archive. Sizes in bytes; `plain…` before compression and encryption."""
-
-    key: str
-    size: int
-    sha256: str
-    plain_size: int
-    plain_sha256: str
-    compression: str = "zstd"
-    recipients: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Software:
-    engine: str
-    server_version: str
-    client_version: str
-    image: str
-    image_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where an archive came from: the container, and the server in it."""
-
-    container_id: str
-    container_name: str
-    volumes: tuple[str, ...]
-    identity: str
-    started: datetime | None
-    settings: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """The server's write position at the snapshot; what is not known is None."""
-
-    gtid: str | None = None
-    file: str | None = None
-    offset: int | None = None
-    lsn: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """One finished backup of one target: the contents of `manifest.json`."""
-
-    format: int
-    id: str
-    target: str
-    owner: Owner
-    tool: str
-    software: Software
-    source: Source
-    snapshot: datetime
-    started: datetime
-    finished: datetime
-    databases: tuple[Database, ...]
-    complete: bool
-    partial_reasons: tuple[str, ...]
-    options: tuple[str, ...]
-    blobs: Mapping[str, Blob]
-    largest_statement: int
-    marker: Marker | None = None
-    seal: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> TargetName:
-        return TargetName.parse(self.target)
-
-    @property
-    def size(self) -> int:
-        """Stored bytes of all blobs."""
-        return sum(blob.size for blob in self.blobs.values())
-
-    def age(self, now: datetime) -> float:
-        """Seconds since the snapshot, the only time an age may count from."""
-        return (now - self.snapshot).total_seconds()
-
-
-def new_archive_id(now: datetime) -> str:
-    """UTC start and 24 random bits: sorts by age, and two hosts never clash."""
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def is_archive_id(text: str) -> bool:
-    return _ARCHIVE_ID.fullmatch(text) is not None
-
-
-# --- decisions -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Which archives to keep. Nothing set keeps everything."""
-
-    keep_last: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    archive: Archive
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Retention's answer."""
-
-    keep: tuple[Kept, ...]
-    remove: tuple[Archive, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from dbguard import retention
 from dbguard.catalog import Catalog
 from dbguard.lock import target_lock
-from dbguard.model import Plan, Policy, TargetName
+from dbguard.model import TargetName
+from dbguard.retention import Plan, Policy
 
 
 def prune(name: TargetName, *, catalog: Catalog, policy: Policy, state: Path) -> Plan:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dbguard import inventory, sql
+from dbguard.archive import Archive, Database
 from dbguard.catalog import Catalog
 from dbguard.command import Command
 from dbguard.config import Settings
@@ -14,7 +15,7 @@ from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.errors import DbguardError, ExecFailed, NotFound, RestoreFailed
 from dbguard.lock import target_lock
-from dbguard.model import Archive, Database, Progress, Target
+from dbguard.model import Progress, Target
 from dbguard.report import Report, Throttled, quiet
 from dbguard.script import Script
 

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from dbguard.model import Archive, Kept, Plan, Policy
+from dbguard.archive import Archive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which archives to keep. Nothing set keeps everything."""
+
+    keep_last: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    archive: Archive
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Retention's answer."""
+
+    keep: tuple[Kept, ...]
+    remove: tuple[Archive, ...]
 
 
 def plan(archives: Sequence[Archive], policy: Policy) -> Plan:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from dbguard.archive import Archive, Database
 from dbguard.catalog import Catalog
 from dbguard.errors import ArchiveDamaged
-from dbguard.model import Archive, Database, Progress
+from dbguard.model import Progress
 from dbguard.report import Report, Throttled, quiet
 from dbguard.sql import quoted
 from dbguard.sqldump import Piece, Scanner

@@ -9,12 +9,11 @@ dump programs escape every newline inside a value, so an INSERT ends at the firs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dbguard.errors import IncompleteDump
-from dbguard.model import Database, ObjectKind
+from dbguard.archive import ObjectKind
 
 PieceKind = Literal["comment", "client", "statement", "create", "use", "rows", "database", "session"]
 
@@ -35,7 +34,7 @@ _CLIENT = re.compile(rb"DELIMITER[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
 _CLIENT_BEGUN = re.compile(rb"DELIMITER[ \t]", re.IGNORECASE)
 _BLANK = re.compile(rb"\s+")
 _AFTER = re.compile(rb"[ \t]*\r?\n")
-_SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\r?\n")
+SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\r?\n")
 _SQL_MODE = re.compile(rb"sql_mode\s*=\s*('[^']*'|@\w+)", re.IGNORECASE)
 _TOKEN = re.compile(
     rb"/\*M?!\d*|/\*(?!M?!).*?\*/|--\s[^\n]*|#[^\n]*|\*/|"
@@ -55,8 +54,6 @@ _KINDS: dict[bytes, ObjectKind] = {
 }
 _ROWS_HEAD = 4 << 20
 """More than the longest list of column names: 4,096 columns of 64 characters of 4 bytes, quoted."""
-_HEADS = (b"-- MySQL dump ", b"-- MariaDB dump ")
-_TRAILER = b"-- Dump completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Scanner:
         buffer = self._buffer
         if blank := _BLANK.match(buffer, at):
             return Piece("comment", self.database, None, blank.group())
-        if line := _LINE.match(buffer, at) or _SANDBOX.match(buffer, at):
+        if line := _LINE.match(buffer, at) or SANDBOX.match(buffer, at):
             return Piece("comment", self.database, None, line.group())
         if client := _CLIENT.match(buffer, at):
             self._set_delimiter(client.group(1))
@@ -174,61 +171,6 @@ class Scanner:
     def _set_backslash(self, backslash: bool) -> None:
         self._backslash = backslash
         self._statement = _statement(self._delimiter, backslash=backslash)
-
-
-class Checker:
-    """Watches a dump go by and says at the end whether it is whole."""
-
-    def __init__(self) -> None:
-        self.current = ""
-        self.largest_statement = 0
-        self._scanner = Scanner()
-        self._seen: set[tuple[str | None, str, str]] = set()
-        self._head = b""
-        self._last_line = b""
-        self._statement_size = 0
-
-    def feed(self, data: bytes) -> None:
-        if len(self._head) < 256:
-            self._head += data[:256]
-        for piece in self._scanner.feed(data):
-            self._look_at(piece)
-
-    def finish(self, databases: Sequence[Database]) -> None:
-        """The dump has ended: raises IncompleteDump unless first line, last line and every object are there."""
-        for piece in self._scanner.close():
-            self._look_at(piece)
-        if not _SANDBOX.sub(b"", self._head).startswith(_HEADS):
-            raise IncompleteDump(f"what came is not a dump: it begins with {self._head[:80]!r}")
-        if not self._last_line.startswith(_TRAILER):
-            raise IncompleteDump("the dump has no last line ('-- Dump completed'): it was cut or it failed")
-        expected: set[tuple[str | None, str, str]] = {
-            (db.name, kind, name) for db in databases for kind, name in [*db.named(), ("database", "")]
-        }
-        if missing := sorted(expected - self._seen, key=str):
-            shown = ", ".join(f"{kind} {db}.{name}".rstrip(".") for db, kind, name in missing[:5])
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            raise IncompleteDump(
-                f"the dump lacks {shown}{more}",
-                hint="was it dropped or renamed meanwhile? then run the backup again; else the account may not see it",
-            )
-
-    def _look_at(self, piece: Piece) -> None:
-        self._statement_size += len(piece.data)
-        self.largest_statement = max(self.largest_statement, self._statement_size)
-        if piece.kind != "rows" or piece.data.endswith(b";\n"):  # what comes next is another statement
-            self._statement_size = 0
-        if piece.kind == "comment":
-            self._last_line = piece.data.strip() or self._last_line
-            return
-        self._last_line = b""
-        if piece.kind == "database":
-            self._seen.add((piece.database, "database", ""))
-        if piece.object is not None:
-            kind, name = piece.object
-            self.current = f"{piece.database}.{name}"
-            if piece.kind == "create":
-                self._seen.add((piece.database, kind, name))
 
 
 def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import cycle
 
 from hypothesis import strategies as st
 
-from dbguard.model import Database, ObjectKind, Table
+from dbguard.archive import Database, ObjectKind, Table
 
 HEAD = b"-- MySQL dump 10.13  Distrib 9.7.0, for Linux (x86_64)\n--\n\n/*!40101 SET NAMES utf8mb4 */;\n"
 TRAILER = b"\n-- Dump completed on 2026-11-23  1:30:00\n"
@@ -27,7 +27,8 @@ chunk_sizes = st.lists(st.integers(1, 400), min_size=1, max_size=5)
 
 def chunked(data: bytes, sizes: Iterable[int]) -> list[bytes]:
     """Cuts `data` into pieces of these sizes, over and over again."""
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     for size in cycle(sizes):
         if at >= len(data):
             return pieces
@@ -111,7 +112,7 @@ FINAL_VIEW = "CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER=`root`@`localhost`
 @st.composite
 def _table(draw: st.DrawFn, name: str) -> str:
     note, values = value(draw(text)), draw(st.lists(text.map(value), max_size=3))
-    columns = draw(st.sampled_from(["", " (`a`)", " (`a``;\nb`, row_start, row_end)"]))
+    columns = draw(st.sampled_from(["", " (`a`)", " (`a``;\nb`, row_start, row_end)", " (row_start)"]))
     rows = [f"INSERT INTO {quoted(name)}{columns} VALUES {','.join(f'({v})' for v in values)};\n"] if values else []
     return (
         f"--\n-- Table structure for table {in_comment(name)}\n--\n\nDROP TABLE IF EXISTS {quoted(name)};\n"
@@ -142,7 +143,7 @@ def _routine(draw: st.DrawFn, name: str, head: str, tail: str = "") -> str:
 
 _DEFINER = "DEFINER=`root`@`localhost`"
 
-WRITERS = {
+WRITERS: dict[ObjectKind, Callable[[str], st.SearchStrategy[str]]] = {
     "table": _table,
     "view": _view,
     "sequence": _sequence,

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from dbguard import argv
+from dbguard.archive import Archive, Owner, Software, Source
 from dbguard.argv import Invocation
 from dbguard.errors import DbguardError, NotFound
-from dbguard.model import Archive, Container, Mount, Owner, Software, Source, TargetName
+from dbguard.model import Container, Mount, TargetName
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

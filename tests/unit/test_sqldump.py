@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dbguard.archive import Database, ObjectKind, Table
+from dbguard.checker import Checker
 from dbguard.errors import IncompleteDump
-from dbguard.model import Database, ObjectKind, Table
-from dbguard.sqldump import Checker, Piece, Scanner
+from dbguard.sqldump import Piece, Scanner
 from tests.unit.dump_texts import HEAD, TRAILER, DumpText, chunk_sizes, chunked, database, dump_texts
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -122,12 +123,16 @@ def test_the_rows_of_a_real_dump_belong_to_their_tables(name: str) -> None:
 
 # --- made-up dumps ---
 
+thorough = settings(max_examples=50)  # each is a whole dump
 
+
+@thorough
 @given(dump_texts(), chunk_sizes)
 def test_pieces_joined_are_the_dump(dump: DumpText, sizes: list[int]) -> None:
     assert b"".join(piece.data for piece in scanned(chunked(dump.data, sizes))) == dump.data
 
 
+@thorough
 @given(dump_texts(), chunk_sizes)
 def test_nothing_in_a_name_a_value_or_a_body_misleads(dump: DumpText, sizes: list[int]) -> None:
     pieces = scanned(chunked(dump.data, sizes))
@@ -138,11 +143,13 @@ def test_nothing_in_a_name_a_value_or_a_body_misleads(dump: DumpText, sizes: lis
     check(dump.data, dump.databases, sizes)
 
 
+@thorough
 @given(dump_texts(), chunk_sizes)
 def test_where_chunks_end_changes_nothing(dump: DumpText, sizes: list[int]) -> None:
     assert meaning(scanned(chunked(dump.data, sizes))) == meaning(scanned([dump.data]))
 
 
+@thorough
 @given(dump_texts(), st.data())
 def test_a_dump_cut_anywhere_is_not_whole(dump: DumpText, data: st.DataObject) -> None:
     end = data.draw(st.integers(0, len(dump.data) - len(TRAILER) + len("\n-- Dump complete")), label="end")
@@ -150,6 +157,7 @@ def test_a_dump_cut_anywhere_is_not_whole(dump: DumpText, data: st.DataObject) -
         check(dump.data[:end], dump.databases)
 
 
+@thorough
 @given(dump_texts(), st.data())
 def test_a_dump_that_lacks_any_one_object_is_not_whole(dump: DumpText, data: st.DataObject) -> None:
     pieces = scanned([dump.data])
@@ -209,6 +217,11 @@ def test_a_backslash_is_a_letter_under_no_backslash_escapes() -> None:
     assert objects(text) == [], "an escaped quote: all one string"
     assert objects("SET sql_mode='NO_BACKSLASH_ESCAPES';\n" + text) == [("table", "x")], "the string ends"
     assert objects("SET sql_mode='NO_BACKSLASH_ESCAPES';\nSET sql_mode=@saved;\n" + text) == []
+
+
+def test_an_insert_under_another_delimiter_is_no_rows() -> None:
+    text = "DELIMITER ;;\nINSERT INTO `t` VALUES (1);\nCREATE TABLE `x` (a int);\nEND;;\nDELIMITER ;\n"
+    assert [piece.kind for piece in scanned([text.encode()])] == ["client", "statement", "client"]
 
 
 def test_the_name_of_a_database_is_remembered() -> None:
@@ -350,5 +363,5 @@ def test_a_huge_statement_takes_time_in_proportion() -> None:
 
 def test_an_insert_without_values_is_not_waited_for_for_ever() -> None:
     """Nothing that the dump programs write; other programs do."""
-    text = b"INSERT INTO `t` SELECT 1;\n" + b"-- filler\n" * (5 * MIB // 10) + b"CREATE TABLE `x` (a int);\n"
+    text = b"INSERT INTO `t` SELECT 1;\n" + (b"-- " + b"filler" * 1000 + b"\n") * 900 + b"CREATE TABLE `x` (a int);\n"
     assert created(scanned(chunked(text, [MIB]))) == {(None, "table", "x")}

@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from dbguard.archive import Archive
 from dbguard.catalog import Catalog, Listing
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.errors import NotFound
-from dbguard.model import Archive, TargetName
+from dbguard.model import TargetName
 from dbguard.script import Script
 
 

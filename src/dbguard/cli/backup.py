@@ -7,13 +7,14 @@ from functools import partial
 
 import click
 
+from dbguard.archive import Archive
 from dbguard.backup import Wish, back_up
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import meant, one, reachable
 from dbguard.errors import DbguardError, DumpFailed, Partly
-from dbguard.model import Archive, Target
+from dbguard.model import Target
 
 
 @click.group("backup")

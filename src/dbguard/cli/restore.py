@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from dbguard.archive import Archive
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import one
 from dbguard.errors import ArchiveDamaged, NotFound, UsageError
-from dbguard.model import Archive, Target, TargetName
+from dbguard.model import Target, TargetName
 from dbguard.restore import RestorePlan, plan, restore
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from dbguard.archive import Database, ObjectKind
 from dbguard.engines.mariadb import MariaDB
 from dbguard.engines.mysql import MySQL
-from dbguard.model import Database, ObjectKind, Server
+from dbguard.model import Server
 
 
 class Engine(Protocol):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dbguard.archive import Database, ObjectKind
 from dbguard.engines.mysql import MySQL, version_number
-from dbguard.model import Database, ObjectKind, Server
+from dbguard.model import Server
 
 
 class MariaDB(MySQL):

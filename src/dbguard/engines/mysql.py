@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dbguard.archive import Database, ObjectKind
 from dbguard.command import OPTION_FILE
 from dbguard.errors import UsageError
-from dbguard.model import Database, ObjectKind, Server
+from dbguard.model import Server
 from dbguard.sqldump import ends_in_comment
 
 _HARMLESS = re.compile(

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from dbguard.archive import Entry
 from dbguard.errors import ConfigError
-from dbguard.model import Entry
 from dbguard.storages.local import LocalStorage
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
+from dbguard.archive import Entry
 from dbguard.errors import AlreadyExists, ConfigError, NotFound, StorageError, StorageUnavailable
-from dbguard.model import Entry
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TEMPORARY = ".tmp-"

@@ -167,7 +167,7 @@ def drawn() -> Iterator[tuple[str, str, str]]:
         if match := re.match(r"([├└│─ ]*)([A-Z]\w+) +((?:\d+)(?:/\d+)*)? *\S", line):
             depth = len(match[1]) // 3
             path = [*path[:depth], match[2]]
-            yield match[2], path[-2] if depth else ROOTS[match[2]], match[3] or ""
+            yield match[2], path[-2] if depth else ROOTS.get(match[2], ""), match[3] or ""
 
 
 TREE = [row for row in drawn() if isinstance(getattr(errors, row[0], None), type)]

@@ -22,11 +22,12 @@ LAYERS = """
     backup restore prune guard
     discover manifest script compose sidecar
     inventory intake
+    obstacles
     sql catalog
     containers config lock schedule
     engines storages process checker
     argv command retention freshness sqldump stream report
-    pflag archive
+    pflag archive state
     model
     errors
 """

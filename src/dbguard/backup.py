@@ -16,9 +16,10 @@ from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDump, NotFound, StorageError
 from dbguard.intake import Intake
-from dbguard.inventory import Inventory, Obstacle
+from dbguard.inventory import Inventory
 from dbguard.lock import target_lock
 from dbguard.model import Progress, Target
+from dbguard.obstacles import Obstacle
 from dbguard.report import Report, Throttled, quiet
 
 _SHOWN = 3

@@ -10,8 +10,8 @@ from dbguard import __version__
 from dbguard.archive import FORMAT, Archive, Database, Owner, Software, Source
 from dbguard.catalog import DATA
 from dbguard.intake import Intake
-from dbguard.inventory import Obstacle
 from dbguard.model import Target
+from dbguard.obstacles import Obstacle
 
 _TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
 _WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}

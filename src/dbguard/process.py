@@ -109,6 +109,11 @@ class Process:
             with contextlib.suppress(DbguardError):  # an engine that is gone must not hide what went wrong
                 self._stop()
 
+    @property
+    def ended(self) -> bool:
+        """The stream was not cut, and every program said how it ended; that may still be badly."""
+        return self._settled and set(self.exits) == self._command.programs
+
     def output(self, stdin: Iterable[bytes] = ()) -> Iterator[bytes]:
         """The program's stdout in pieces of some 256 KiB, while `stdin` is fed to it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -135,14 +136,19 @@ def _load(todo: RestorePlan, containers: Containers, catalog: Catalog, settings:
     argv = ENGINES[todo.target.server.engine].client(todo.target.programs.client, todo.target.server.socket)
     command = Command(argv=argv, login=todo.target.login, feed=True)
     script = Script(todo.archive, {saved.name: name for saved, name in todo.databases}, catalog, report)
+    fence = f"fence-{command.tag}"
+    said = b""
     try:
         with containers.start(todo.target.container.id, command, stall=settings.stall.total_seconds()) as process:
-            for _ in process.output(script):
-                pass
+            for data in process.output(itertools.chain(script, [f"SELECT '{fence}';\n".encode()])):
+                said = (said + data)[-len(fence) - 1 :]
     except ExecFailed as error:
         place = script.place(str(error))
         where = f", in {place}" if place else ""
-        raise RestoreFailed(f"{todo.target.name}: {error}{where}", hint="the load stopped at this statement") from error
+        hint = "the load stopped at this statement" if place else "did the server stop? `docker logs` of it may say why"
+        raise RestoreFailed(f"{todo.target.name}: {error}{where}", hint=hint) from error
+    if said != f"{fence}\n".encode():  # an input that was cut looks to the client like the end of the script
+        raise RestoreFailed(f"{todo.target.name}: the server did not see the whole script: its input was cut")
 
 
 @contextlib.contextmanager

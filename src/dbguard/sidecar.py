@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
 from dbguard import __version__
@@ -11,6 +12,8 @@ from dbguard.errors import EngineUnavailable, ExecFailed
 from dbguard.model import Container, Login
 
 ROLE = "dbguard.role"
+_SEALED = '"$@"; code=$?; printf %s "$0"; exit "$code"'
+"""Ends the output with a word of ours: that the program has ended does not prove that all it wrote has arrived."""
 ANSWERING = "DBGUARD_ANSWERING"
 """Set, to the host's version, in the sidecar's process that answers: it must not look for a sidecar again."""
 
@@ -45,13 +48,19 @@ def answer(
 
     When this process dies, the command in the sidecar is stopped as well.
     """
-    command = Command(argv=("dbguard", *arguments), login=Login())
+    seal = secrets.token_hex(8).encode()
+    command = Command(argv=("sh", "-c", _SEALED, seal.decode(), "dbguard", *arguments), login=Login())
+    held = b""
     with containers.start(sidecar.id, command, env={ANSWERING: __version__}) as process:
         process.on_message = message
         try:
             for chunk in process.output():
-                out(chunk)
+                held += chunk
+                out(held[: -len(seal)])
+                held = held[-len(seal) :]
         except ExecFailed:
-            if "program" not in process.exits:
+            if not process.ended:
                 raise
+    if held != seal:
+        raise ExecFailed(f"the answer of the sidecar {sidecar.name} was cut")
     return process.exits["program"]

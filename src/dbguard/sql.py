@@ -70,7 +70,7 @@ class Session:
                 for _ in process.output(chunks):
                     pass
             except ExecFailed:
-                if "program" not in process.exits:  # with --force the client still ends with 1
+                if not process.ended or process.exits["program"] != 1:  # with --force that is "something failed"
                     raise
             found = [_AT_LINE.search(message) for message in process.messages]
         return {bisect_right(starts, int(m[2])) - 1: (int(m[1]), m[3]) for m in found if m}

@@ -114,6 +114,14 @@ class Containers:
         except NotFound:
             return None
 
+    def volume_folder(self, name: str) -> str | None:
+        """Where the engine keeps it on its host. None when there is no such volume."""
+        try:
+            with _translated(f"volume {name}"):
+                return str(self._client.inspect_volume(name)["Mountpoint"])
+        except NotFound:
+            return None
+
     def _exec_state(self, exec_id: str) -> ExecState:
         try:
             with _translated("the exec's state"):
@@ -179,6 +187,7 @@ def _container(info: dict[str, Any]) -> Container:
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
         mounts=tuple(_mount(mount, named) for mount in info.get("Mounts") or ()),
         networks=tuple(info["NetworkSettings"].get("Networks") or ()),
+        auto_remove=bool(host.get("AutoRemove")),
     )
 
 

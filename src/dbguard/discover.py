@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dbguard import sql
 from dbguard.command import Command
@@ -19,6 +20,7 @@ from dbguard.model import Container, Login, Programs, Sighting, Target, TargetNa
 _IMAGE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
 _VARIABLE = re.compile(r"(?:MYSQL|MARIADB)_(?:ROOT_PASSWORD|ALLOW_EMPTY|RANDOM_ROOT|DATABASE|USER)")
 _SHORT_ID = 12
+_NO_DATABASE = "not a database: no sign of MySQL or MariaDB"
 _DATA_FOLDERS = ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")
 _SOCKETS = (
     "/var/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock",  # noqa: S108
@@ -47,6 +49,10 @@ def discover(containers: Containers, settings: Settings, among: Iterable[Contain
     return sorted(found, key=lambda seen: (not seen.database, str(seen.name or ""), seen.container.name))
 
 
+class _NoServer(NotFound):
+    """A container that has a database's variables and no database: the application beside it."""
+
+
 class Scope:
     """Which containers a command looks at: one compose project, or all."""
 
@@ -70,16 +76,20 @@ class Scope:
 
 
 def own_container(containers: Containers) -> Container | None:
-    """The container this process runs in, when it runs in one of this engine."""
+    """The container this process runs in, when it runs in one of this engine.
+
+    The engine mounts these files into each container, from a folder named by its id; other mounts of a container
+    can be seen on the host too.
+    """
     try:
-        mounts = Path("/proc/self/mountinfo").read_text()
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     except OSError:
         return None
-    for container_id in re.findall(r"/containers/([0-9a-f]{64})/", mounts):
-        try:
-            return containers.inspect(container_id)
-        except NotFound:
-            continue
+    for root, place in ((fields[3], fields[4]) for fields in mounts):
+        match = re.search(r"/containers/([0-9a-f]{64})/", root)
+        if match and place in {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}:
+            with contextlib.suppress(NotFound):
+                return containers.inspect(match.group(1))
     return None
 
 
@@ -96,7 +106,7 @@ def meant(sightings: Sequence[Sighting]) -> list[Sighting]:
 
 def one(sightings: Sequence[Sighting], wanted: str) -> Target:
     """The one target that the name fits. Raises NotFound, or UsageError when there are several."""
-    fitting = [seen for seen in sightings if fits(seen.container, wanted)]
+    fitting = [seen for seen in sightings if seen.database and fits(seen.container, wanted)]
     exact = [seen for seen in fitting if str(seen.name) == wanted]
     fitting = exact or fitting
     if not fitting:
@@ -135,11 +145,13 @@ def fits(container: Container, wanted: str) -> bool:
 
 def looks_like_database(container: Container) -> bool:
     """By image, environment or data directory; only such a container is asked."""
-    return bool(
-        _IMAGE.search(container.image)
-        or any(_VARIABLE.match(variable) for variable in container.variables)
-        or any(mount.destination.startswith(_DATA_FOLDERS) for mount in container.mounts)
-    )
+    return is_database_image(container) or any(_VARIABLE.match(variable) for variable in container.variables)
+
+
+def is_database_image(container: Container) -> bool:
+    """More than its environment says so: an application often has the database's variables too."""
+    data = any(mount.destination.startswith(_DATA_FOLDERS) for mount in container.mounts)
+    return data or _IMAGE.search(container.image) is not None
 
 
 def logins(container: Container) -> list[Login]:
@@ -160,14 +172,9 @@ def logins(container: Container) -> list[Login]:
 
 
 def _sighting(containers: Containers, settings: Settings, container: Container) -> Sighting:
-    if not looks_like_database(container):
-        return Sighting(
-            container=container,
-            name=None,
-            database=False,
-            target=None,
-            why_not="not a database: no sign of MySQL or MariaDB",
-        )
+    if container.one_off or not looks_like_database(container):
+        why = "a one-off container of `docker compose run`" if container.one_off else _NO_DATABASE
+        return Sighting(container=container, name=None, database=False, target=None, why_not=why)
     enabled = container.labels.get("dbguard.enable", "true").lower() not in {"false", "no", "0", "off"}
     seen = Sighting(container=container, name=None, database=True, enabled=enabled, target=None, why_not=None)
     try:
@@ -175,6 +182,8 @@ def _sighting(containers: Containers, settings: Settings, container: Container) 
         if container.labels.get("dbguard.role"):
             return replace(seen, database=False, why_not="this is dbguard itself")
         target = _ask(containers, settings, container, name_of(container))
+    except _NoServer:
+        return replace(seen, database=False, name=None, why_not=_NO_DATABASE)
     except DbguardError as error:
         return replace(seen, why_not=str(error))
     return replace(seen, target=target, why_not=None if seen.enabled else "disabled by its label dbguard.enable")
@@ -184,7 +193,10 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
     if container.paused:
         raise NotFound("the container is paused")
     look = Command(argv=("sh", "-c", _LOOK, "look", *_SOCKETS), login=Login())
-    said = dict(line.split(" ", 1) for line in containers.run(container.id, look).stdout.decode().splitlines())
+    lines = containers.run(container.id, look).stdout.decode("utf-8", "replace").splitlines()
+    said = {word: rest for word, _, rest in (line.partition(" ") for line in lines)}
+    if "socket" not in said and not is_database_image(container):
+        raise _NoServer("no server in it")
     if "client" not in said or "dump" not in said:
         raise NotFound("no mysqldump or mariadb-dump in the container")
     if "initialising" in said and "--skip-networking" not in container.command:
@@ -209,12 +221,18 @@ def _refused_double(seen: Sighting, found: Sequence[Sighting]) -> Sighting:
     return replace(seen, target=None, why_not=f"two containers are {seen.name}: this one and {others}")
 
 
-def _project_here(running: Sequence[Container], folder: Path) -> str | None:
+def _project_here(containers: Sequence[Container], folder: Path) -> str | None:
     """The compose project whose folder this is or lies in; None where there is none."""
     if named := os.environ.get("COMPOSE_PROJECT_NAME"):
         return named
-    places = {c.labels.get("com.docker.compose.project.working_dir"): c.project for c in running if c.project}
-    for place in (folder, *folder.parents):
-        if project := places.get(str(PurePosixPath(place))):
-            return project
-    return None
+    places: dict[Path, set[str]] = defaultdict(set)
+    for container in containers:
+        if container.project and (place := container.labels.get("com.docker.compose.project.working_dir")):
+            places[Path(os.path.realpath(place))].add(container.project)
+    here = Path(os.path.realpath(folder))
+    found = next((places[place] for place in (here, *here.parents) if place in places), set())
+    if len(found) > 1:
+        raise UsageError(
+            f"this folder has several projects: {', '.join(sorted(found))}", hint="name one with --project"
+        )
+    return next(iter(found), None)

@@ -59,12 +59,23 @@ def _decided(contents: Contents, backups: Backups, recent: timedelta, now: datet
         return True, "not a MySQL or MariaDB database"
     if not contents.identity:
         return False, "its files do not say which server they belong to"
+    if archive := relied_on(contents, backups, recent, now):
+        return True, f"backup {archive.id} is {_age(archive, now)} old"
     own = [archive for archive in backups.archives if _is_of(archive, contents)]
-    for archive in own:
-        if archive.complete and -_SKEW <= now - archive.snapshot <= recent:
-            return True, f"backup {archive.id} is {_age(archive, now)} old"
     stopped = "" if contents.running else "; its server is not running: start it first"
     return False, _objection(contents, backups, own, recent, now) + stopped
+
+
+def relied_on(contents: Contents, backups: Backups, recent: timedelta, now: datetime) -> Archive | None:
+    """The archive that allows the deletion."""
+    return next(
+        (
+            archive
+            for archive in backups.archives
+            if _is_of(archive, contents) and archive.complete and -_SKEW <= now - archive.snapshot <= recent
+        ),
+        None,
+    )
 
 
 def _is_of(archive: Archive, contents: Contents) -> bool:

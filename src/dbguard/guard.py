@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import NoReturn
+from urllib.parse import unquote, urlsplit
 
 from dbguard import compose
 from dbguard.archive import Archive
@@ -16,15 +18,16 @@ from dbguard.argv import Invocation
 from dbguard.catalog import Catalog
 from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
-from dbguard.discover import looks_like_database, name_of
+from dbguard.discover import is_database_image, looks_like_database, name_of, own_container
 from dbguard.engines import ENGINES
-from dbguard.errors import Busy, DbguardError, InternalError, NotSetUp, Refused
-from dbguard.freshness import Backups, Contents, decide
+from dbguard.errors import ArchiveDamaged, Busy, DbguardError, InternalError, NotFound, NotSetUp, Refused
+from dbguard.freshness import Backups, Contents, decide, relied_on
 from dbguard.model import Container, Mount, TargetName, Verdict, VolumeVerdict
 
 _BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
 """Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""
 
+_HARMLESS = ("/etc/", "/docker-entrypoint-initdb.d", "/var/log", "/var/run", "/run/", "/tmp")  # noqa: S108
 _DATA_FOLDERS = tuple(map(PurePosixPath, ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")))
 _LOG_TABLE = "mysql/general_log.CSM"
 """A small file that every data directory of MySQL and MariaDB has, should the one that names the server be gone."""
@@ -63,12 +66,26 @@ def judge(
     """
     if deletion.engine_id != containers.engine_id:
         raise InternalError(f"asked about engine {deletion.engine_id}, but this is {containers.engine_id}")
-    found = [_contents(containers, doomed, deletion) for doomed in deletion.volumes if _exists(containers, doomed)]
+    homes = [home for catalog in catalogs for home in _homes(containers, catalog.url)]
+    found = [
+        _contents(containers, doomed, deletion, folder, homes)
+        for doomed in deletion.volumes
+        if (folder := containers.volume_folder(doomed.name)) is not None
+    ]
     return Verdict(volumes=tuple(_judged(contents, catalogs, recent, now) for contents in found))
 
 
-def _exists(containers: Containers, doomed: Doomed) -> bool:
-    return containers.volume_labels(doomed.name) is not None
+def _homes(containers: Containers, url: str) -> Iterator[str]:
+    """Where the archives lie: the folder itself and, in a sidecar, the volume that is mounted there."""
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        return
+    folder = PurePosixPath(unquote(parts.path))
+    yield str(folder)
+    own = own_container(containers)
+    for mount in own.mounts if own is not None else ():
+        if mount.name and folder.is_relative_to(mount.destination):
+            yield mount.name
 
 
 def _judged(contents: Contents, catalogs: Sequence[Catalog], recent: timedelta, now: datetime) -> VolumeVerdict:
@@ -76,10 +93,27 @@ def _judged(contents: Contents, catalogs: Sequence[Catalog], recent: timedelta, 
     backups, failure = Backups(archives=(), damaged={}), None
     if contents.identity:
         backups, failure = _stored(catalogs, contents.targets)
+    if archive := relied_on(contents, backups, recent, now):
+        backups = _without_damage(catalogs, archive, backups)
     verdict = decide(contents, backups, recent=recent, now=now)
     if failure is not None and not verdict.allowed:
         raise failure
     return verdict
+
+
+def _without_damage(catalogs: Sequence[Catalog], archive: Archive, backups: Backups) -> Backups:
+    """Reads the archive that would be relied on: a listing shows its size, only reading shows its bytes."""
+    reason = ""
+    for catalog in catalogs:
+        try:
+            for blob in archive.blobs.values():
+                deque(catalog.chunks(archive, blob), maxlen=0)
+        except (ArchiveDamaged, NotFound) as error:
+            reason = str(error)
+        else:
+            return backups
+    others = [one for one in backups.archives if one.id != archive.id]
+    return Backups(archives=others, damaged={**backups.damaged, archive.id: reason})
 
 
 def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple[Backups, DbguardError | None]:
@@ -104,7 +138,9 @@ def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple
 # --- what is on a volume ---
 
 
-def _contents(containers: Containers, doomed: Doomed, deletion: Deletion) -> Contents:
+def _contents(
+    containers: Containers, doomed: Doomed, deletion: Deletion, folder: str, homes: Sequence[str]
+) -> Contents:
     """Its files say it best, in running and stopped containers alike; then the path where it is mounted."""
     users = containers.list(stopped=True, volume=doomed.name)
     users.sort(key=lambda container: (not looks_like_database(container), container.name))
@@ -112,15 +148,34 @@ def _contents(containers: Containers, doomed: Doomed, deletion: Deletion) -> Con
         volume=doomed.name,
         targets=tuple(dict.fromkeys(map(name_of, users))) or _targets_in_file(doomed),
         running=any(container.running for container in users if looks_like_database(container)),
-        kept_by=tuple(container.name for container in users if container.id not in deletion.containers),
+        kept_by=tuple(user.name for user in users if user.id not in deletion.containers and _lasts(user)),
     )
+    if any(home == doomed.name or PurePosixPath(home).is_relative_to(folder) for home in homes):
+        return replace(contents, unknown="the backups themselves lie on it")
     databases = set() if contents.kept_by else set(_databases(containers, users, doomed.name))
     if len(databases) > 1:
         return replace(contents, unknown="more than one database lies on it")
     for engine, identity in databases:
         return replace(contents, engine=engine, identity=identity)
-    unseen = "" if users else "no container is left to look into it: `docker compose create` makes one"
-    return replace(contents, engine="database" if _is_data_folder(users, doomed) else None, unknown=unseen)
+    if _is_data_folder(users, doomed):
+        return replace(contents, engine="database", unknown=_unseen(users, doomed))
+    return replace(contents, unknown=_unseen(users, doomed))
+
+
+def _lasts(container: Container) -> bool:
+    """It will still hold the volume when Compose comes to delete it: no helper that ends by itself."""
+    return container.running and not (container.auto_remove or container.one_off)
+
+
+def _unseen(users: Sequence[Container], doomed: Doomed) -> str:
+    """Why nobody can tell what is on it; empty when it can be told."""
+    if not users:
+        return "no container is left to look into it: `docker compose create` makes one"
+    for user in filter(is_database_image, users):
+        places = [mount.destination for mount in user.mounts if mount.name == doomed.name]
+        if not all(place.startswith(_HARMLESS) for place in places):
+            return f"the database server {user.name} mounts it, and no file on it says what it holds"
+    return ""
 
 
 def _databases(containers: Containers, users: Sequence[Container], volume: str) -> Iterator[tuple[str, str]]:

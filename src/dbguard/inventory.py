@@ -66,7 +66,7 @@ class Inventory:
 def take(session: Session, server: Server) -> Inventory:
     """Asks the server what there is, in a few short sessions; minutes only with very many tables."""
     schemas, tables, routines, triggers, events = session.query(*_QUESTIONS, timeout=600.0)
-    names, unloadable = columns(session, [row[0] for row in schemas if _is_user_database(row[0])])
+    names, unloadable = columns(session, [row[0] for row in schemas if is_user_database(row[0])])
     creates = session.query(*(f"SHOW CREATE DATABASE {quoted(name)}" for name in names))
     kept = _kept(tables)
     objects = _objects([*tables, *routines, *triggers, *events])
@@ -81,7 +81,7 @@ def take(session: Session, server: Server) -> Inventory:
     )
 
 
-def _is_user_database(name: str) -> bool:
+def is_user_database(name: str) -> bool:
     """Not the server's own, and not a foreign folder in its data directory, such as `lost+found`."""
     return name.lower() not in _SYSTEM_DATABASES and not name.startswith("#mysql50#")
 

@@ -68,10 +68,16 @@ class Container:
     command: tuple[str, ...]
     mounts: tuple[Mount, ...]
     networks: tuple[str, ...] = ()
+    auto_remove: bool = False  # the engine deletes it when it ends
 
     @property
     def project(self) -> str | None:
         return self.labels.get("com.docker.compose.project")
+
+    @property
+    def one_off(self) -> bool:
+        """Made by `docker compose run`: it has its service's labels, and is not the service."""
+        return self.labels.get("com.docker.compose.oneoff") == "True"
 
     @property
     def service(self) -> str | None:

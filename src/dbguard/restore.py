@@ -14,12 +14,15 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
-from dbguard.errors import DbguardError, ExecFailed, NotFound, RestoreFailed
+from dbguard.errors import DbguardError, ExecFailed, NotFound, QueryFailed, RestoreFailed, UsageError
 from dbguard.lock import target_lock
 from dbguard.model import Progress, Target
 from dbguard.report import Report, Throttled, quiet
 from dbguard.script import Script
 
+_CASE = "lower_case_table_names"
+_LOCK_WAIT = 30
+"""Seconds that a DROP waits for those who use the database."""
 _LARGEST_PACKET = 1 << 30
 """Bytes; the most a server takes in one statement (max_allowed_packet)."""
 
@@ -38,8 +41,10 @@ class RestorePlan:
     def lines(self) -> list[str]:
         """For a person, before the question."""
         archive = self.archive
+        partial = [f"partial   {reason}" for reason in archive.partial_reasons]
         return [
             f"archive   {archive.id} of {archive.target}, {archive.software.engine} {archive.software.server_version}",
+            *partial,
             f"into      {self.target.name}, container {self.target.container.name}, {self.target.server.version}",
             *(f"database  {_arrow(saved.name, name)}: {len(saved.named())} objects" for saved, name in self.databases),
             *(
@@ -58,29 +63,55 @@ def plan(
     database: str | None = None,
     new_name: str | None = None,
 ) -> RestorePlan:
-    """Looks at the archive and the server. Raises NotFound or RestoreFailed when it cannot work."""
-    if archive.software.engine != target.server.engine:
-        raise RestoreFailed(
-            f"{archive.id} is a dump of {archive.software.engine}, {target.name} runs {target.server.engine}",
-            hint="restore into the same kind of server with --into",
-        )
-    if archive.largest_statement >= _LARGEST_PACKET:
-        raise RestoreFailed(f"{archive.id} holds a statement of {archive.largest_statement} bytes: no server takes it")
+    """Looks at the archive and the server. Raises NotFound, UsageError or RestoreFailed when it cannot work."""
+    _check_kind(archive, target)
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
     if not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
-    present = inventory.take(sql.session(containers, target), target.server).databases
-    holds = {one.name: bool(one.named()) for one in present}
+    if new_name is not None and (len(chosen) > 1 or not inventory.is_user_database(new_name)):
+        raise UsageError(
+            f"{new_name!r} cannot be the new name", hint="give one database, and no system database's name"
+        )
     names = [new_name or saved.name for saved in chosen]
+    full, empty = _present(containers, target)
     needed = archive.largest_statement + 4096
     return RestorePlan(
         archive=archive,
         target=target,
         databases=tuple(zip(chosen, names, strict=True)),
-        emptied=tuple(name for name in names if holds.get(name) is False),
-        replaced=tuple(name for name in names if holds.get(name)),
+        emptied=tuple(name for name in names if _same(target, name) in empty),
+        replaced=tuple(name for name in names if _same(target, name) in full),
         packet=_LARGEST_PACKET if needed > int(target.server.settings.get("max_allowed_packet", 0)) else None,
     )
+
+
+def _check_kind(archive: Archive, target: Target) -> None:
+    """The archive must be one that this server can hold."""
+    if archive.software.engine != target.server.engine:
+        raise RestoreFailed(
+            f"{archive.id} is a dump of {archive.software.engine}, {target.name} runs {target.server.engine}",
+            hint="restore into the same kind of server with --into",
+        )
+    theirs, ours = (settings.get(_CASE, "0") for settings in (archive.source.settings, target.server.settings))
+    if theirs != ours:
+        raise RestoreFailed(
+            f"{archive.id} was taken with {_CASE} = {theirs}, {target.name} has {ours}: names would run together",
+            hint=f"start a server with --lower-case-table-names={theirs}, it cannot be changed later",
+        )
+    if archive.largest_statement >= _LARGEST_PACKET:
+        raise RestoreFailed(f"{archive.id} holds a statement of {archive.largest_statement} bytes: no server takes it")
+
+
+def _present(containers: Containers, target: Target) -> tuple[set[str], set[str]]:
+    """The databases there now that hold something, and those that hold nothing."""
+    found = inventory.take(sql.session(containers, target), target.server).databases
+    full = {_same(target, one.name) for one in found if one.named()}
+    return full, {_same(target, one.name) for one in found} - full
+
+
+def _same(target: Target, name: str) -> str:
+    """The form in which two names of one database are equal on this server."""
+    return name if target.server.settings.get(_CASE, "0") == "0" else name.casefold()
 
 
 def restore(
@@ -102,7 +133,7 @@ def restore(
         _check_whole(todo.archive, catalog, report)
         _check_unchanged(todo, containers)
         session = sql.session(containers, todo.target)
-        session.execute(*(f"DROP DATABASE {sql.quoted(name)}" for name in (*todo.emptied, *todo.replaced)))
+        _drop(todo, session, settings)
         try:
             with _packet(session, todo):
                 _load(todo, containers, catalog, settings, report)
@@ -122,14 +153,27 @@ def _check_whole(archive: Archive, catalog: Catalog, report: Report) -> None:
 
 
 def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:
-    """The plan may have waited for an answer: what was empty then may hold data now."""
-    present = {
-        one.name: bool(one.named())
-        for one in inventory.take(sql.session(containers, todo.target), todo.target.server).databases
-    }
-    filled = [name for _, name in todo.databases if present.get(name) and name not in todo.replaced]
-    if filled:
-        raise RestoreFailed(f"{todo.target.name}: {', '.join(filled)} has been filled meanwhile: nothing was touched")
+    """The plan may have waited for an answer: what was empty or not there then may hold data now."""
+    full, empty = _present(containers, todo.target)
+    now = {name: (_same(todo.target, name) in full, _same(todo.target, name) in empty) for _, name in todo.databases}
+    if any(state != (name in todo.replaced, name in todo.emptied) for name, state in now.items()):
+        raise RestoreFailed(f"{todo.target.name}: its databases have changed meanwhile: nothing was touched")
+
+
+def _drop(todo: RestorePlan, session: sql.Session, settings: Settings) -> None:
+    """Makes room. The server gives up waiting for a lock before we do, so that no DROP comes true later."""
+    gone: list[str] = []
+    for name in (*todo.emptied, *todo.replaced):
+        statements = (f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}", f"DROP DATABASE {sql.quoted(name)}")
+        try:
+            session.query(*statements, timeout=max(settings.stall.total_seconds(), 2 * _LOCK_WAIT))
+        except QueryFailed as error:
+            lost = f"; dropped already: {', '.join(gone)}" if gone else "; nothing was dropped"
+            raise RestoreFailed(
+                f"{todo.target.name}: {name} could not be dropped: {error}{lost}",
+                hint="does another session use it? stop the applications, then type the same command again",
+            ) from error
+        gone.append(name)
 
 
 def _load(todo: RestorePlan, containers: Containers, catalog: Catalog, settings: Settings, report: Report) -> None:

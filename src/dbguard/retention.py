@@ -32,16 +32,19 @@ class Plan:
 def plan(archives: Sequence[Archive], policy: Policy) -> Plan:
     """What `policy` keeps and removes of the good archives of one target.
 
-    The newest is always kept; so is the newest complete one. A policy with nothing set removes nothing.
-    Complete and partial archives are counted apart, so that neither pushes the other out.
+    The newest is always kept; so is the newest complete one, of this server and of each that had its name before:
+    an empty server started after a disaster must not push the last good archive out. Complete and partial
+    archives are counted apart, so that neither pushes the other out. A policy with nothing set removes nothing.
     """
     newest_first = sorted(archives, key=lambda archive: archive.id, reverse=True)
     reasons: dict[str, list[str]] = {archive.id: [] for archive in newest_first}
     complete = [archive for archive in newest_first if archive.complete]
     if newest_first:
         reasons[newest_first[0].id].append("newest")
-    if complete:
-        reasons[complete[0].id].append("newest complete")
+    newest_of = {archive.source.identity: archive for archive in reversed(complete)}
+    for archive in newest_of.values():
+        own = archive is complete[0]
+        reasons[archive.id].append("newest complete" if own else "newest complete of another server")
     if policy.keep_last is None:
         for archive in newest_first:
             reasons[archive.id].append("no rule set")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +19,7 @@ from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.prune import prune
 from dbguard.schedule import Schedule
 
+_AFTER_A_FAILURE = timedelta(minutes=10)
 _TICK = 10.0
 """Seconds between two looks at the clock and at the containers; a look is one call to the engine."""
 
@@ -35,7 +36,8 @@ class Keeper:
         self._settings = settings
         self._scope = scope
         self._schedule = Schedule(settings.schedule)
-        self._tried: dict[TargetName, datetime] = {}
+        self._done: dict[TargetName, datetime] = {}
+        self._wait: dict[TargetName, datetime] = {}  # after a failure
         self._said: dict[str, str] = {}
 
     def run(self) -> None:
@@ -56,15 +58,17 @@ class Keeper:
 
     def _candidates(self) -> Iterable[Container]:
         running = [one for one in self._containers.list() if self._scope.holds(one)]
-        return [one for one in running if looks_like_database(one) and not one.labels.get("dbguard.role")]
+        return [
+            one for one in running if looks_like_database(one) and not (one.one_off or one.labels.get("dbguard.role"))
+        ]
 
     def _is_due(self, container: Container, now: datetime) -> bool:
         try:
             name = name_of(container)
         except DbguardError:
             return True  # discover says what is wrong with it
-        last = self._tried.get(name) or self._newest(name)
-        return last is None or self._schedule.after(last) <= now
+        last = self._done.get(name) or self._newest(name)
+        return now >= self._wait.get(name, now) and (last is None or self._schedule.after(last) <= now)
 
     def _newest(self, name: TargetName) -> datetime | None:
         try:
@@ -78,9 +82,10 @@ class Keeper:
             self._say(seen.container.name, f"not backed up: {seen.why_not}")
             return
         self._say(seen.container.name, "is a target")
-        self._tried[seen.target.name] = now
+        self._wait[seen.target.name] = now + _AFTER_A_FAILURE
         try:
             self._back_up(seen.target)
+            self._done[seen.target.name] = now
         except DbguardError as error:
             log.error("%s", error)
             if error.hint:

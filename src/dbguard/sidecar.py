@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dbguard import __version__
 from dbguard.command import Command
 from dbguard.containers import Containers
-from dbguard.errors import EngineUnavailable, ExecFailed
+from dbguard.errors import EngineUnavailable, ExecFailed, UsageError
 from dbguard.model import Container, Login
 
 ROLE = "dbguard.role"
@@ -24,7 +24,8 @@ def find(containers: Containers, project: str | None) -> Container | None:
     Raises EngineUnavailable when there is one that does not run: to go on with other settings and another
     storage would answer a different question.
     """
-    sidecars = [one for one in containers.list(stopped=True, label=f"{ROLE}=sidecar") if one.project == project]
+    found = containers.list(stopped=True, label=f"{ROLE}=sidecar")
+    sidecars = [one for one in found if one.project == project and not one.one_off]
     if project is None or not sidecars:
         return None
     running = [one for one in sidecars if one.running]
@@ -33,6 +34,9 @@ def find(containers: Containers, project: str | None) -> Container | None:
             f"the sidecar {sidecars[0].name} of project {project} is not running: it knows where the archives are",
             hint=f"docker compose up -d {sidecars[0].service}, or name the storage yourself with --storage",
         )
+    if len(running) > 1:
+        names = ", ".join(one.name for one in running)
+        raise UsageError(f"project {project} has several sidecars: {names}", hint="keep one of them")
     return running[0]
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dbguard import argv
-from dbguard.archive import Archive, Owner, Software, Source
+from dbguard.archive import Archive, Blob, Owner, Software, Source
 from dbguard.argv import Invocation
 from dbguard.errors import DbguardError, NotFound
 from dbguard.model import Container, Mount, TargetName
@@ -46,7 +46,7 @@ def archive(
         complete=complete,
         partial_reasons=() if complete else ("only shop was asked for",),
         options=(),
-        blobs={},
+        blobs={"data": Blob(key="data.sql.zst", size=6, sha256="", plain_size=9, plain_sha256="")},
         largest_statement=0,
     )
 
@@ -78,8 +78,8 @@ class Engine:
         del container
         return self.files.get(path)
 
-    def volume_labels(self, name: str) -> dict[str, str] | None:
-        return {} if name in self.volumes else None
+    def volume_folder(self, name: str) -> str | None:
+        return f"/var/lib/docker/volumes/{name}/_data" if name in self.volumes else None
 
 
 class Shelf:
@@ -87,9 +87,19 @@ class Shelf:
 
     url = "file:///backups"
 
-    def __init__(self, *archives: Archive, failure: DbguardError | None = None) -> None:
+    def __init__(
+        self, *archives: Archive, failure: DbguardError | None = None, harm: DbguardError | None = None
+    ) -> None:
         self.archives = archives
         self.failure = failure
+        self.harm = harm  # of the bytes, which a listing does not show
+
+    def chunks(self, archive: Archive, blob: Blob) -> Iterator[bytes]:
+        if archive not in self.archives:
+            raise NotFound(blob.key)
+        yield b"stored"
+        if self.harm:
+            raise self.harm
 
     def listing(self, target: TargetName) -> SimpleNamespace:
         if self.failure:
@@ -112,6 +122,7 @@ def container(
         labels={"com.docker.compose.project": project, "com.docker.compose.service": service},
         variables=frozenset(),
         command=more.get("command", ()),
+        auto_remove=more.get("auto_remove", False),
         mounts=tuple(
             Mount(kind="volume", name=volume, source="", destination=path, anonymous=anonymous)
             for volume, path in mounts

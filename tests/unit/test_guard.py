@@ -14,7 +14,7 @@ import pytest
 
 from dbguard import compose, guard
 from dbguard.compose import Deletion, Doomed, Place
-from dbguard.errors import Busy, InternalError, NotSetUp, Refused, StorageUnavailable
+from dbguard.errors import ArchiveDamaged, Busy, InternalError, NotSetUp, Refused, StorageUnavailable
 from dbguard.model import Verdict, VolumeVerdict
 from tests.unit.played import FRESH, ME, MINUTE, MYSQL, NOW, V2, Docker, Engine, Shelf, archive, container, understood
 
@@ -70,7 +70,7 @@ def test_data_directories_in_odd_places(mounted: str, file: str) -> None:
 def test_a_database_in_another_volume_below_is_not_this_ones() -> None:
     db = container("shop-db", ("shop_data", "/var/lib"), ("deeper", "/var/lib/mysql"))
     verdict = judged(Engine(db, files={"/var/lib/mysql/auto.cnf": AUTO_CNF}), deletion("shop_data"))
-    assert verdict.volumes[0].what == "files"
+    assert verdict.volumes[0].what == "unknown"
 
 
 def test_files_that_are_no_database_may_go_and_are_listed() -> None:
@@ -120,6 +120,39 @@ def test_what_another_container_holds_is_kept_by_the_engine() -> None:
     verdict = judged(Engine(MYSQL, keeper, files={"/var/lib/mysql/auto.cnf": AUTO_CNF}), deletion("shop_data"), Shelf())
     assert verdict.allowed
     assert "shop-tool" in verdict.volumes[0].reason
+
+
+@pytest.mark.parametrize("passing", [{"auto_remove": True}, {"running": False}])
+def test_what_holds_it_only_for_now_is_no_keeper(passing: dict[str, bool]) -> None:
+    helper = container("shop-tool", ("shop_data", "/look"), image="busybox", **passing)
+    engine = Engine(MYSQL, helper, files={"/var/lib/mysql/auto.cnf": AUTO_CNF})
+    assert not judged(engine, deletion("shop_data"), Shelf()).allowed
+
+
+def test_a_backup_whose_bytes_are_damaged_allows_nothing() -> None:
+    engine = Engine(MYSQL, files={"/var/lib/mysql/auto.cnf": AUTO_CNF})
+    verdict = judged(engine, deletion("shop_data"), Shelf(FRESH, harm=ArchiveDamaged("not what was stored")))
+    assert not verdict.allowed
+    assert "not what was stored" in verdict.volumes[0].reason
+    assert judged(engine, deletion("shop_data"), Shelf(FRESH, harm=ArchiveDamaged("x")), Shelf(FRESH)).allowed
+
+
+def test_a_volume_that_holds_the_backups_stays() -> None:
+    shelf = Shelf(FRESH)
+    shelf.url = "file:///var/lib/docker/volumes/shop_backups/_data/dbguard"
+    web = container("shop-web", ("shop_backups", "/b"), image="nginx")
+    verdict = judged(Engine(web), deletion("shop_backups", containers=["id-shop-web"]), shelf)
+    assert not verdict.allowed
+    assert "backups themselves" in verdict.volumes[0].reason
+
+
+def test_a_database_server_with_its_data_in_an_unknown_place() -> None:
+    hidden = container("shop-db", ("shop_stuff", "/data"), image="mariadb:11.8")
+    assert not judged(Engine(hidden), deletion("shop_stuff", containers=["id-shop-db"])).allowed
+    settings = container("shop-db", ("shop_conf", "/etc/mysql/conf.d"), image="mariadb:11.8")
+    assert judged(Engine(settings), deletion("shop_conf", containers=["id-shop-db"])).allowed
+    application = container("shop-app", ("shop_html", "/var/www/html"), image="wordpress")
+    assert judged(Engine(application), deletion("shop_html", containers=["id-shop-app"])).allowed
 
 
 def test_a_storage_that_cannot_be_read_is_never_no_backup() -> None:

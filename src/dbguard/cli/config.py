@@ -16,7 +16,12 @@ def config_command() -> None:
 @config_command.command("check")
 @click.pass_context
 def check(ctx: click.Context) -> None:
-    """Read every source of settings; say what is wrong with them, or that nothing is."""
+    """Read every source of settings; say what is wrong with them, or that nothing is.
+
+    \b
+    dbguard config check
+    dbguard --config /etc/dbguard/dbguard.toml config check
+    """
     settings = World(ctx).settings
     output.say(f"the configuration is valid; archives go to {settings.storage_url}")
 
@@ -24,13 +29,21 @@ def check(ctx: click.Context) -> None:
 @config_command.command("show")
 @click.pass_context
 def show(ctx: click.Context) -> None:
-    """Print the settings in force, secrets masked."""
+    """Print the settings in force, secrets masked.
+
+    \b
+    dbguard config show
+    """
     output.emit({"settings": World(ctx).settings.model_dump(mode="json")})
 
 
 @config_command.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of dbguard.toml."""
+    """Print the JSON Schema of dbguard.toml.
+
+    \b
+    dbguard config schema
+    """
     from dbguard.config import Settings
 
     output.emit({"schema": Settings.model_json_schema()})

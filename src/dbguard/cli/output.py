@@ -28,6 +28,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def confirm(*, replace: bool) -> None:
+    """Asks before a restore. Raises click.Abort when the answer is no."""
+    click.confirm("drop what is there and restore?" if replace else "restore?", abort=True, err=True)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns on stdout; the last one takes what room is left."""
     lines = [columns, *([printable(cell) for cell in row] for row in rows)]

@@ -18,7 +18,7 @@ from dbguard.restore import RestorePlan, plan, restore
 
 @click.command("restore")
 @click.argument("target", required=False)
-@click.option("--latest", is_flag=True, help="The newest archive of the target.")
+@click.option("--latest", is_flag=True, help="The newest complete archive of the target.")
 @click.option("--id", "archive_id", help="This archive; the beginning of its id is enough.")
 @click.option("--database", metavar="NAME[:NEWNAME]", help="Only this database, optionally under another name.")
 @click.option("--into", metavar="TARGET", help="Load into this running database instead.")
@@ -82,14 +82,18 @@ def _archive(world: World, wanted: str | None, archive_id: str | None) -> Archiv
     names = world.stored_target(wanted)
     if archive_id is not None:
         return world.catalog.find(archive_id, names)
+    if wanted is None or "/" not in wanted:  # a short name is meant for this project, if there is one here
+        names = [name for name in names if world.scope.project in {None, name.project}]
     if not names:
-        raise NotFound(f"no archives of {wanted or 'any target'} in {world.catalog.url}")
+        here = f" of project {world.scope.project}" if world.scope.project else ""
+        raise NotFound(f"no archives of {wanted or 'any target'}{here} in {world.catalog.url}")
     if len(names) > 1:
         raise UsageError(f"there are several targets: {', '.join(map(str, names))}", hint="name one of them")
     return _newest(world, names[0])
 
 
 def _newest(world: World, name: TargetName) -> Archive:
+    """The newest complete one; a partial one only where there is no other. Says what it passes over."""
     listing = world.catalog.listing(name)
     for bad in listing.damaged:
         output.say(f"skipped {bad.id}: damaged: {bad.reason}")
@@ -97,7 +101,11 @@ def _newest(world: World, name: TargetName) -> Archive:
         raise ArchiveDamaged(f"every archive of {name} in {world.catalog.url} is damaged")
     if not listing.archives:
         raise NotFound(f"no good archive of {name} in {world.catalog.url}")
-    return listing.archives[0]
+    newest = next((archive for archive in listing.archives if archive.complete), listing.archives[0])
+    for archive in listing.archives:
+        if archive.id > newest.id:
+            output.say(f"skipped {archive.id}: partial: {'; '.join(archive.partial_reasons)}")
+    return newest
 
 
 def _running(world: World, wanted: str) -> Target:
@@ -113,8 +121,7 @@ def _ask(todo: RestorePlan, *, yes: bool, replace: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to confirm", hint="give --yes in scripts, or --dry-run to see the plan")
-    question = "drop what is there and restore?" if todo.replaced and replace else "restore?"
-    click.confirm(question, abort=True, err=True)
+    output.confirm(replace=bool(todo.replaced) and replace)
 
 
 def _facts(todo: RestorePlan) -> dict[str, object]:

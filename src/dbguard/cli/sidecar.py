@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -62,13 +63,17 @@ def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:
 
 
 def _confirmed(containers: Containers, brain: Container, arguments: list[str]) -> list[str]:
-    """The sidecar has no terminal: it prints the plan, the question is asked here."""
+    """The sidecar has no terminal: it prints the plan, the question is asked here, and what it showed is done."""
     if not sys.stdin.isatty():
         return arguments
-    if code := _answer(containers, brain, [*arguments, "--dry-run"]):
+    said: list[bytes] = []
+    plan = [*arguments, "--dry-run", "--json"]
+    if code := sidecar.answer(containers, brain, plan, out=said.append, message=output.say):
         sys.exit(code)
-    click.confirm("restore?", abort=True, err=True)
-    return [*arguments, "--yes"]
+    output.confirm(replace="--replace" in arguments)
+    rest = [word for word in arguments if word != "--latest"]
+    shown = ["--id", json.loads(b"".join(said))["archive"]] if "--latest" in arguments else []
+    return [*rest, *shown, "--yes"]
 
 
 def _answer(containers: Containers, brain: Container, arguments: list[str]) -> int:

@@ -91,11 +91,10 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("dbguard: stopped: nothing was published", err=True)
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _complain(DbguardError(f"{error.filename or 'output'}: {error.strerror}"))
+    except OSError as error:  # mostly our own output: a full disk, or a reader like `head` that has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at the end
+        if not isinstance(error, BrokenPipeError):
+            _complain(DbguardError(f"{error.filename or 'output'}: {error.strerror}"))
         sys.exit(1)
     except (DbguardError, Interrupted) as error:
         if _DEBUG in os.environ:

@@ -1,0 +1,92 @@
+-- What only MariaDB has. /*M!110700 … */ runs from 11.7 on.
+
+USE hostile;
+
+CREATE DATABASE commented DEFAULT CHARACTER SET utf8mb3 COMMENT 'it''s; "q" \\ ❤';
+CREATE TABLE commented.a (a INT);
+
+CREATE SEQUENCE plain;
+CREATE SEQUENCE `s``eq;
+-- x` START WITH 5 INCREMENT BY 3 CACHE 10;
+CREATE SEQUENCE down START WITH -1 INCREMENT BY -1 MINVALUE -1000 MAXVALUE -1 NOCACHE;
+CREATE SEQUENCE around START WITH 1 MINVALUE 1 MAXVALUE 3 NOCACHE CYCLE;
+CREATE SEQUENCE in_myisam_too ENGINE = MyISAM;
+DO NEXTVAL(`s``eq;
+-- x`), NEXTVAL(down), NEXTVAL(down), SETVAL(plain, 1000), NEXTVAL(around), NEXTVAL(in_myisam_too);
+CREATE TABLE numbered (id INT PRIMARY KEY DEFAULT NEXTVAL(plain), t VARCHAR(9));
+INSERT INTO numbered (t) VALUES ('x'), ('y');
+
+SET @@SESSION.timestamp = 1577880000.5;
+CREATE TABLE versioned (id INT PRIMARY KEY, t VARCHAR(30), b BLOB) WITH SYSTEM VERSIONING;
+CREATE TABLE versioned_by_name (
+  id INT PRIMARY KEY, t VARCHAR(30), ignored INT WITHOUT SYSTEM VERSIONING,
+  began TIMESTAMP(6) GENERATED ALWAYS AS ROW START INVISIBLE, ended TIMESTAMP(6) GENERATED ALWAYS AS ROW END,
+  PERIOD FOR SYSTEM_TIME (began, ended)
+) WITH SYSTEM VERSIONING;
+CREATE TABLE versioned_in_parts (id INT, t VARCHAR(30)) WITH SYSTEM VERSIONING
+  PARTITION BY SYSTEM_TIME (PARTITION old HISTORY, PARTITION now CURRENT);
+CREATE TABLE versioned_without_rows (id INT) WITH SYSTEM VERSIONING;
+INSERT INTO versioned VALUES (1, 'first', x'00FF'), (2, ';\nINSERT', NULL), (3, 'stays', '');
+INSERT INTO versioned_by_name (id, t, ignored) VALUES (1, 'first', 1);
+INSERT INTO versioned_in_parts VALUES (1, 'first');
+SET @@SESSION.timestamp = 1609502400.25;
+UPDATE versioned SET t = 'second' WHERE id = 1;
+UPDATE versioned_by_name SET t = 'second';
+UPDATE versioned_in_parts SET t = 'second';
+SET @@SESSION.timestamp = 1640995200.125;
+UPDATE versioned SET t = 'third' WHERE id = 1;
+DELETE FROM versioned WHERE id = 2;
+DELETE FROM versioned_by_name;
+DELETE FROM versioned_in_parts;
+SET @@SESSION.timestamp = DEFAULT;
+
+CREATE TABLE periods (id INT, s DATE, e DATE, PERIOD FOR validity (s, e), UNIQUE KEY (id, validity WITHOUT OVERLAPS));
+INSERT INTO periods VALUES (1, '2020-01-01', '2021-01-01'), (1, '2021-01-01', '2022-01-01');
+CREATE TABLE own_types (i4 INET4, i6 INET6, u UUID, z TEXT COMPRESSED, zb BLOB COMPRESSED);
+INSERT INTO own_types VALUES ('192.0.2.1', '2001:db8::1', '123e4567-e89b-12d3-a456-426655440000', REPEAT('é', 900), REPEAT(x'00', 900)),
+  (NULL, NULL, NULL, NULL, NULL);
+ALTER TABLE shapes ADD with_srid POINT REF_SYSTEM_ID = 101;
+ALTER TABLE indexed ADD KEY unseen (d) IGNORED;
+CREATE TABLE long_unique (t TEXT, b BLOB, UNIQUE KEY (t), UNIQUE KEY (b) USING HASH);
+INSERT INTO long_unique VALUES (REPEAT('x', 5000), x'00'), (NULL, NULL);
+CREATE TABLE default_expressions (a INT DEFAULT (1 + 2), t TEXT DEFAULT CONCAT('x;\n''', 'y'), b BLOB DEFAULT x'00FF');
+INSERT INTO default_expressions () VALUES ();
+CREATE TABLE in_aria (id INT AUTO_INCREMENT PRIMARY KEY, t TEXT) ENGINE = Aria TRANSACTIONAL = 1 PAGE_CHECKSUM = 1;
+INSERT INTO in_aria (t) VALUES ('x'), (NULL);
+CREATE TABLE in_aria_dynamic (a VARCHAR(90)) ENGINE = Aria TRANSACTIONAL = 0 ROW_FORMAT = DYNAMIC;
+CREATE TABLE page_compressed (a INT) PAGE_COMPRESSED = 1;
+/*M!110700 CREATE TABLE with_vector (id INT PRIMARY KEY, v VECTOR(3) NOT NULL, VECTOR INDEX (v) M=8 DISTANCE=cosine) */;
+/*M!110700 INSERT INTO with_vector VALUES (1, VEC_FromText('[1, -2.5, 3e10]')) */;
+
+CREATE VIEW from_json AS SELECT t.x FROM JSON_TABLE('[{"a;b": 1}]', '$[*]' COLUMNS (x INT PATH '$."a;b"')) AS t;
+CREATE VIEW `recursive` AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n;
+CREATE VIEW history AS SELECT * FROM versioned FOR SYSTEM_TIME ALL;
+
+DELIMITER $$
+CREATE AGGREGATE FUNCTION product(x INT) RETURNS INT
+BEGIN
+  DECLARE p INT DEFAULT 1;
+  DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN p;
+  LOOP FETCH GROUP NEXT ROW; SET p = p * x; END LOOP;
+END$$
+-- Here newer releases take two semicolons (see programs.sql).
+/*M!110800 CREATE EVENT two_semicolons ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO BEGIN SELECT ';;'; END */$$
+SET @mode = @@SESSION.sql_mode, SESSION sql_mode = 'ORACLE'$$
+CREATE PACKAGE "pack;;`age" COMMENT 'it''s;;' AS
+  -- a comment;;
+  FUNCTION f RETURN INT;
+  PROCEDURE p(a INT);
+END$$
+CREATE PACKAGE BODY "pack;;`age" AS
+  v INT := 1;
+  FUNCTION f RETURN INT AS BEGIN RETURN v; END;
+  PROCEDURE p(a INT) AS BEGIN SELECT ';;', 'DELIMITER ;' FROM DUAL; END;
+BEGIN
+  SELECT 2 INTO v;
+END$$
+CREATE PACKAGE without_body AS FUNCTION f RETURN INT; END$$
+CREATE PROCEDURE oracle(a IN INT, b OUT VARCHAR2) AS c INT := 1; BEGIN b := 'x;;' || c; END$$
+CREATE FUNCTION oracle_f(a INT) RETURN VARCHAR2 AS BEGIN RETURN ';;'; END$$
+CREATE TRIGGER oracle_trigger BEFORE INSERT ON numbered FOR EACH ROW BEGIN :NEW.t := 'x;;'; END$$
+SET SESSION sql_mode = @mode$$
+DELIMITER ;

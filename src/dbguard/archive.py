@@ -14,7 +14,7 @@ from dbguard.model import TargetName
 FORMAT = 1
 """The archive format this version writes, and the newest it reads."""
 
-_ARCHIVE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+_ARCHIVE_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")  # \d would take the digits of every script
 
 ObjectKind = Literal[
     "table", "view", "sequence", "procedure", "function", "package", "package body", "trigger", "event"

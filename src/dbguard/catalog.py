@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
@@ -21,6 +21,7 @@ from dbguard.errors import (
     AlreadyExists,
     ArchiveDamaged,
     DbguardError,
+    DumpFailed,
     NewerFormat,
     NotFound,
     NotSetUp,
@@ -28,12 +29,14 @@ from dbguard.errors import (
     StorageUnavailable,
 )
 from dbguard.model import TargetName
+from dbguard.state import KnownStorages
 from dbguard.storages import Storage, Writer
 from dbguard.stream import CHUNK, Meter
 
 DATA = "data.sql.zst"
 _MANIFEST = "manifest.json"
 _ROOT_MARK = "dbguard.json"
+_OWNER_FILE = re.compile(r"owner(?:-([0-9]+))?\.json")
 _MANIFEST_LIMIT = 256 << 20
 _ARCHIVE = pydantic.TypeAdapter(Archive)
 _OWNER = pydantic.TypeAdapter(Owner)
@@ -62,7 +65,7 @@ class Catalog:
     def __init__(self, storage: Storage, state: Path) -> None:
         """`state` remembers, outside the storage, which storages have been used before."""
         self._storage = storage
-        self._known = state / "storages.json"
+        self._known = KnownStorages(state)
         self._opened = False
 
     @property
@@ -73,8 +76,9 @@ class Catalog:
 
     def targets(self) -> list[TargetName]:
         self._open()
-        folders = {tuple(entry.key.split("/")[:2]) for entry in self._storage.list() if entry.key.count("/") >= 2}
-        return sorted(TargetName(project=project, service=service) for project, service in folders)
+        parts = [entry.key.split("/") for entry in self._storage.list()]
+        ours = {(part[0], part[1]) for part in parts if len(part) > 2 and _is_ours(part[2])}
+        return sorted(TargetName(project=project, service=service) for project, service in ours)
 
     def listing(self, target: TargetName) -> Listing:
         """Every archive of one target, its manifest read and the sizes of its data compared."""
@@ -90,6 +94,8 @@ class Catalog:
                 continue  # unfinished: being written, or left behind by a run that was killed
             try:
                 archives.append(self._checked(target, archive_id, entries))
+            except NotFound:
+                continue  # removed since we looked
             except (ArchiveDamaged, NewerFormat) as error:
                 damaged.append(Damaged(target=str(target), id=archive_id, reason=str(error)))
         return Listing(archives=tuple(archives), damaged=tuple(damaged))
@@ -99,9 +105,9 @@ class Catalog:
         matches: list[Archive] = []
         for target in targets if targets is not None else self.targets():
             listing = self.listing(target)
-            matches += [archive for archive in listing.archives if archive.id.startswith(archive_id)]
+            matches += [archive for archive in listing.archives if archive_id and archive.id.startswith(archive_id)]
             for bad in listing.damaged:
-                if bad.id.startswith(archive_id):
+                if archive_id and bad.id.startswith(archive_id):
                     raise ArchiveDamaged(f"archive {bad.target} {bad.id}: {bad.reason}")
         if len(matches) != 1:
             problem = "no archive" if not matches else "more than one archive"
@@ -127,26 +133,30 @@ class Catalog:
         """Makes the storage and the target's folder ours. Raises Refused when another owner has it."""
         self._open(create=True)
         name = TargetName(project=owner.project, service=owner.service)
-        first = f"{name}/owner.json"
-        keys = [entry.key for entry in self._storage.list(f"{name}/owner") if entry.key.count("/") == 2]
-        owners = sorted(keys, key=lambda key: (key != first, key))
-        if owners and (present := _OWNER.validate_json(self._small(owners[-1]))) != owner and not adopt:
-            raise Refused(
-                f"{name}: these archives belong to the same name on another engine ({present.engine_id})",
-                hint="label the container dbguard.name=OTHER/NAME, or take the folder over with --adopt",
-            )
-        if not owners or (adopt and present != owner):
-            key = first if not owners else f"{name}/owner-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-            with contextlib.suppress(AlreadyExists), self._storage.create(key) as out:
+        before, present = self._owner(name)
+        if present == owner:
+            return
+        if before and not adopt:
+            raise _refused(name, present)
+        try:
+            with self._storage.create(f"{name}/{_owner_file(before)}") as out:
                 out.write(_OWNER.dump_json(owner, indent=1))
+        except AlreadyExists as error:  # another run was quicker
+            present = self._owner(name)[1]
+            if present != owner:
+                raise _refused(name, present) from error
 
     def create(self, target: TargetName, archive_id: str, name: str) -> AbstractContextManager[Writer]:
         return self._storage.create(f"{target}/{archive_id}/{name}")
 
     def publish(self, archive: Archive) -> None:
         """From here on the archive exists."""
+        try:
+            text = _ARCHIVE.dump_json(archive, indent=1)
+        except ValueError as error:
+            raise DumpFailed(f"{archive.target}: some name is not valid UTF-8: {error}") from error
         with self._storage.create(f"{archive.target}/{archive.id}/{_MANIFEST}") as out:
-            out.write(_ARCHIVE.dump_json(archive, indent=1))
+            out.write(text)
 
     def discard(self, target: TargetName, archive_id: str) -> None:
         """Removes the data of an archive that was never published; what cannot be removed is left as unfinished."""
@@ -166,39 +176,49 @@ class Catalog:
         """A storage that was used before and has lost its mark is a disk that is not mounted."""
         if self._opened:
             return
+        used_before = self.url in self._known  # asked first: a run beside this one may be setting it up now
         try:
-            mark = json.loads(self._small(_ROOT_MARK))
+            mark = self._small(_ROOT_MARK)
         except NotFound as error:
-            if self.url in self._remembered():
+            if used_before:
                 raise StorageUnavailable(
                     f"{self.url} has been used before, but {_ROOT_MARK} is not there",
-                    hint=f"is the disk mounted? if it was emptied on purpose, remove it from {self._known}",
+                    hint=f"is the disk mounted? if it was emptied on purpose, remove it from {self._known.file}",
                 ) from error
             if not create:
                 raise NotSetUp(
                     f"{self.url} holds no archives: {_ROOT_MARK} is not there",
                     hint="is the disk mounted? a first `dbguard backup now` sets the storage up",
                 ) from error
-            mark = {"format": FORMAT}
+            mark = json.dumps({"format": FORMAT}).encode()
             with contextlib.suppress(AlreadyExists), self._storage.create(_ROOT_MARK) as out:
-                out.write(json.dumps(mark).encode())
-        if mark.get("format", 0) > FORMAT:
-            raise NewerFormat(f"{self.url} was made by a newer dbguard", hint="update dbguard")
-        self._remember()
+                out.write(mark)
+        self._check_mark(mark)
+        self._known.add(self.url)
         self._opened = True
 
-    def _remembered(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return list(json.loads(self._known.read_text()))
-        return []
+    def _check_mark(self, mark: bytes) -> None:
+        try:
+            found = json.loads(mark)
+            number = int(found["format"])
+        except (ValueError, TypeError, LookupError) as error:
+            raise StorageUnavailable(
+                f"{self.url}: {_ROOT_MARK} cannot be read", hint=f'it should hold {{"format": {FORMAT}}}'
+            ) from error
+        if number > FORMAT:
+            raise NewerFormat(f"{self.url} was made by a newer dbguard", hint="update dbguard")
 
-    def _remember(self) -> None:
-        known = self._remembered()
-        if self.url not in known:
-            self._known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self._known.with_suffix(".new")
-            fresh.write_text(json.dumps([*known, self.url]))
-            fresh.replace(self._known)
+    def _owner(self, target: TargetName) -> tuple[int, Owner | None]:
+        """How often the folder was taken, and by whom last: None by nobody, or by somebody illegible."""
+        names = [entry.key.rpartition("/")[2] for entry in self._storage.list(f"{target}/owner")]
+        numbers = [int(match[1] or 0) for match in map(_OWNER_FILE.fullmatch, names) if match]
+        if not numbers:
+            return 0, None
+        last = f"{target}/{_owner_file(max(numbers))}"
+        try:
+            return max(numbers) + 1, _OWNER.validate_json(self._small(last))
+        except ValueError:
+            return max(numbers) + 1, None
 
     def _checked(self, target: TargetName, archive_id: str, entries: dict[str, Entry]) -> Archive:
         if entries[_MANIFEST].size > _MANIFEST_LIMIT:
@@ -206,6 +226,8 @@ class Catalog:
         archive = _parsed(self._small(entries[_MANIFEST].key))
         if (archive.target, archive.id) != (str(target), archive_id):
             raise ArchiveDamaged(f"its manifest is that of {archive.target} {archive.id}")
+        if "data" not in archive.blobs:
+            raise ArchiveDamaged("its manifest names no data")
         for blob in archive.blobs.values():
             size = entries[blob.key].size if blob.key in entries else None
             if size != blob.size:
@@ -224,12 +246,31 @@ class Catalog:
             return b"".join(iter(lambda: reader.read(CHUNK), b""))
 
 
+def _is_ours(name: str) -> bool:
+    """Below a project and a service: anything else there was left by others."""
+    return is_archive_id(name) or _OWNER_FILE.fullmatch(name) is not None
+
+
+def _owner_file(number: int) -> str:
+    return f"owner-{number}.json" if number else "owner.json"
+
+
+def _refused(target: TargetName, present: Owner | None) -> Refused:
+    return Refused(
+        f"{target}: these archives belong to the same name on another engine ({present and present.engine_id})",
+        hint="label the container dbguard.name=OTHER/NAME, or take the folder over with --adopt",
+    )
+
+
 def _parsed(text: bytes) -> Archive:
     """Unknown keys are ignored, an unknown format is refused, anything else that does not fit is damage."""
     try:
         mark = json.loads(text)
         if isinstance(mark, dict) and isinstance(mark.get("format"), int) and mark["format"] > FORMAT:
             raise NewerFormat("made by a newer dbguard")
-        return _ARCHIVE.validate_python(mark)
+        archive = _ARCHIVE.validate_json(text, strict=True)
     except (ValueError, RecursionError) as error:
         raise ArchiveDamaged("its manifest cannot be read") from error
+    if archive.format < 1 or None in {archive.snapshot.tzinfo, archive.started.tzinfo, archive.finished.tzinfo}:
+        raise ArchiveDamaged("its manifest cannot be right")
+    return archive

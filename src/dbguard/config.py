@@ -18,6 +18,7 @@ from dbguard.model import Login
 from dbguard.retention import Policy
 
 _FILE = "dbguard.toml"
+_OTHER_VARIABLES = {"DBGUARD_CONFIG", "DBGUARD_DEBUG", "DBGUARD_ANSWERING"}
 _SYSTEM_FILE = Path("/etc/dbguard/dbguard.toml")
 
 
@@ -25,9 +26,12 @@ def _duration(value: object) -> object:
     """`90s`, `15m`, `26h`, `7d`: the spelling Compose uses."""
     if isinstance(value, str):
         try:
-            return durationpy.from_str(value)
+            duration = durationpy.from_str(value)
         except durationpy.DurationError as error:
             raise ValueError(f"{value!r} is not a duration such as 15m, 26h or 7d") from error
+        if duration < timedelta(0):
+            raise ValueError(f"{value!r} is less than nothing")
+        return duration
     return value
 
 
@@ -39,7 +43,7 @@ Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 
 
 class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class _Account(_Section):
@@ -62,6 +66,8 @@ class _Account(_Section):
             return self.password_file.read_text().removesuffix("\n")
         except OSError as error:
             raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"password_file {self.password_file}: it is not UTF-8 text") from error
 
 
 class Guard(_Section):
@@ -73,7 +79,12 @@ class Settings(BaseSettings):
     """Everything that can be set. Names here are the keys of `dbguard.toml`; DBGUARD_<KEY> in the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DBGUARD_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="DBGUARD_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
     toml_file: ClassVar[Path | None] = None
 
@@ -81,7 +92,7 @@ class Settings(BaseSettings):
     scope: Literal["project", "all"] = "project"
     compression: Literal["auto", "container", "client"] = "auto"
     level: int = pydantic.Field(default=3, ge=1, le=19)
-    stall: Duration = timedelta(minutes=30)
+    stall: Duration = pydantic.Field(default=timedelta(minutes=30), gt=timedelta(0))
     user: str | None = None
     password: pydantic.SecretStr | None = None
     password_file: Path | None = None
@@ -90,6 +101,13 @@ class Settings(BaseSettings):
     schedule: str = "@daily"
     keep_last: int | None = pydantic.Field(default=None, ge=1)
     state: Path = pydantic.Field(default_factory=lambda: _home("XDG_STATE_HOME", ".local/state"))
+
+    @pydantic.field_validator("targets")
+    @classmethod
+    def _full_names(cls, targets: dict[str, _Account]) -> dict[str, _Account]:
+        if short := [name for name in targets if "/" not in name]:
+            raise ValueError(f"{short[0]!r} is no target: write project/service")
+        return targets
 
     def login(self, target: str) -> Login | None:
         """The login configured for this target, or None: then the container's own environment is used."""
@@ -124,22 +142,38 @@ class Settings(BaseSettings):
 def load(file: Path | None = None, **flags: Any) -> Settings:  # noqa: ANN401 — any setting's type
     """Settings from all their sources; `flags` that are None are not set. Raises ConfigError."""
     path = file or _found(Path.cwd())
-    if file is not None and not file.is_file():
-        raise ConfigError(f"{file}: not found")
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{path}: not found")
+
+    _check_variables()
 
     class Here(Settings):
         toml_file = path
 
     try:
         return Here(**{key: value for key, value in flags.items() if value is not None})
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, SettingsError) as error:
         raise ConfigError(f"{path or 'environment'}: {error}") from error
     except pydantic.ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        where = path if path is not None else "environment"
-        raise ConfigError(f"{where}: {key}: {problem}", hint="`dbguard config schema` lists every key") from error
+        where = _variable(str(first["loc"][0])) or path or "environment"
+        raise ConfigError(f"{where}: {key}: {problem}", hint="`dbguard config schema` lists every key") from None
+
+
+def _check_variables() -> None:
+    """A misspelt variable would be ignored in silence."""
+    keys = {f"DBGUARD_{key.upper()}" for key in Settings.model_fields} | _OTHER_VARIABLES
+    for name in os.environ:
+        if name.startswith("DBGUARD_") and not name.startswith("DBGUARD_TEST_") and name.split("__")[0] not in keys:
+            raise ConfigError(f"environment: {name}: unknown key", hint="`dbguard config schema` lists every key")
+
+
+def _variable(key: str) -> str | None:
+    """The environment variable that sets this key, for it wins over the file."""
+    name = f"DBGUARD_{key.upper()}"
+    return next((one for one in os.environ if one == name or one.startswith(f"{name}__")), None)
 
 
 def _found(folder: Path) -> Path | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbguard.model import Archive, Plan, Policy
-from dbguard.retention import plan
-from tests.unit.archives import archive
+from dbguard.archive import Archive
+from dbguard.retention import Plan, Policy, plan
+from tests.unit.nouns import archive
 
 
 @st.composite

@@ -6,6 +6,8 @@ import click
 
 from dbguard.cli import output
 from dbguard.cli.world import World
+from dbguard.schedule import Schedule
+from dbguard.storages import open_storage
 
 
 @click.group("config")
@@ -23,6 +25,8 @@ def check(ctx: click.Context) -> None:
     dbguard --config /etc/dbguard/dbguard.toml config check
     """
     settings = World(ctx).settings
+    Schedule(settings.schedule)
+    open_storage(settings.storage_url)
     output.say(f"the configuration is valid; archives go to {settings.storage_url}")
 
 

@@ -1,4 +1,4 @@
-"""Archives for tests: any at all, and ones with few words."""
+"""Containers and archives for tests, in few words; and archives as odd as they can be."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dbguard.model import (
-    FORMAT, Archive, Blob, Database, Marker, Owner, Software, Source, Table, TargetName, new_archive_id,
-)  # fmt: skip
+from dbguard.archive import FORMAT, Archive, Blob, Database, Marker, Owner, Software, Source, Table, new_archive_id
+from dbguard.model import Container, TargetName
 
 START = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
 TARGET = TargetName(project="shop", service="db")
@@ -45,6 +44,24 @@ def archive(number: int = 0, **changes: Any) -> Archive:
     return Archive(**{**given, **changes})
 
 
+def container(**changes: Any) -> Container:
+    """A running one that is no database."""
+    given: dict[str, Any] = {
+        "id": "c0ffee" * 10 + "0123",
+        "name": "shop-db-1",
+        "image": "busybox",
+        "image_id": "sha256:0",
+        "running": True,
+        "paused": False,
+        "started": "2026-11-23T00:00:00Z",
+        "labels": {},
+        "variables": frozenset(),
+        "command": (),
+        "mounts": (),
+    }
+    return Container(**{**given, **changes})
+
+
 any_name = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1), max_value=datetime(2200, 1, 1))  # noqa: DTZ001
 kinds = st.sampled_from(["view", "sequence", "procedure", "function", "package", "package body", "trigger", "event"])
@@ -66,7 +83,9 @@ def any_archives(draw: st.DrawFn) -> Archive:
             id=moments.map(new_archive_id),
             target=st.just(str(TARGET)),
             owner=st.just(OWNER),
-            source=st.builds(Source, started=st.none() | moments, volumes=few_names),
+            source=st.builds(
+                Source, started=st.none() | moments, volumes=few_names, settings=st.dictionaries(any_name, any_name)
+            ),
             snapshot=moments,
             started=moments,
             finished=moments,

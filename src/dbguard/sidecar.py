@@ -12,8 +12,10 @@ from dbguard.errors import EngineUnavailable, ExecFailed, UsageError
 from dbguard.model import Container, Login
 
 ROLE = "dbguard.role"
-_SEALED = '"$@"; code=$?; printf %s "$0"; exit "$code"'
-"""Ends the output with a word of ours: that the program has ended does not prove that all it wrote has arrived."""
+_SEALED = '"$@"; printf "%s %03d" "$0" "$?"'
+"""Ends the output with a word of ours and the exit code: that the program has ended does not prove that all it wrote
+has arrived."""
+
 ANSWERING = "DBGUARD_ANSWERING"
 """Set, to the host's version, in the sidecar's process that answers: it must not look for a sidecar again."""
 
@@ -54,17 +56,15 @@ def answer(
     """
     seal = secrets.token_hex(8).encode()
     command = Command(argv=("sh", "-c", _SEALED, seal.decode(), "dbguard", *arguments), login=Login())
+    length = len(seal) + len(" 000")
     held = b""
     with containers.start(sidecar.id, command, env={ANSWERING: __version__}) as process:
         process.on_message = message
-        try:
-            for chunk in process.output():
-                held += chunk
-                out(held[: -len(seal)])
-                held = held[-len(seal) :]
-        except ExecFailed:
-            if not process.ended:
-                raise
-    if held != seal:
+        for chunk in process.output():
+            held += chunk
+            out(held[:-length])
+            held = held[-length:]
+    word, _, code = held.partition(b" ")
+    if word != seal or not code.isdigit():
         raise ExecFailed(f"the answer of the sidecar {sidecar.name} was cut")
-    return process.exits["program"]
+    return int(code)

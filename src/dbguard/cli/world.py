@@ -12,7 +12,7 @@ from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
 from dbguard.discover import Scope, discover, fits
-from dbguard.model import Sighting, TargetName
+from dbguard.model import Container, Sighting, TargetName
 from dbguard.storages import open_storage
 
 
@@ -44,8 +44,13 @@ class World:
         return discover(self.containers, self.settings, running)
 
     def named(self, wanted: Sequence[str]) -> list[Sighting]:
-        """The containers that these names fit, in scope or not; no other one is asked."""
-        fitting = [one for one in self.containers.list() if any(fits(one, name) for name in wanted)]
+        """The containers that these names fit; no other one is asked. A short name is meant for the project in
+        scope, if it has such a service."""
+        fitting: list[Container] = []
+        for name in wanted:
+            found = [one for one in self.containers.list() if fits(one, name)]
+            near = [one for one in found if self.scope.holds(one)] if "/" not in name else []
+            fitting += near or found
         return discover(self.containers, self.settings, fitting)
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:

@@ -13,7 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "only-for-this-test"
-TABLE = "CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2), (3);"
+TABLE = """
+CREATE DATABASE IF NOT EXISTS shop;
+CREATE TABLE shop.t (a INT PRIMARY KEY);
+INSERT INTO shop.t VALUES (1), (2), (3);
+"""
 
 
 class Stack:

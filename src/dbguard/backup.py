@@ -14,7 +14,7 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
-from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDump, NotFound, StorageError
+from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDump, NotFound, NothingToDump, StorageError
 from dbguard.intake import Intake
 from dbguard.inventory import Inventory
 from dbguard.lock import target_lock
@@ -94,7 +94,7 @@ def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
         raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")
     found = found.only(wish.databases or names)
     if not found.databases:
-        raise NotFound(f"{target.name}: there is no database to back up", hint="system databases are never dumped")
+        raise NothingToDump(f"{target.name}: there is no database to back up", hint="system databases are never dumped")
     if found.invalid_views and not wish.skip_invalid_views:
         raise DumpFailed(
             f"{target.name}: these views cannot be dumped and loaded again: {_listed(found.invalid_views)}",

@@ -53,6 +53,10 @@ class _NoServer(NotFound):
     """A container that has a database's variables and no database: the application beside it."""
 
 
+class _Starting(NotFound):
+    """A server that does not answer yet."""
+
+
 class Scope:
     """Which containers a command looks at: one compose project, or all."""
 
@@ -134,13 +138,18 @@ def name_of(container: Container) -> TargetName:
 
 def fits(container: Container, wanted: str) -> bool:
     """By `project/service`, by service, or by the container's name or id."""
-    if wanted in {container.name, container.id} or (len(wanted) >= _SHORT_ID and container.id.startswith(wanted)):
+    if is_called(container, wanted):
         return True
     try:
         name = name_of(container)
     except UsageError:
         return False
-    return wanted in {str(name), name.service}
+    return wanted in {str(name), name.service, container.service}
+
+
+def is_called(container: Container, wanted: str) -> bool:
+    """By the container's own name or id: no other container is meant."""
+    return wanted in {container.name, container.id} or (len(wanted) >= _SHORT_ID and container.id.startswith(wanted))
 
 
 def looks_like_database(container: Container) -> bool:
@@ -184,6 +193,8 @@ def _sighting(containers: Containers, settings: Settings, container: Container) 
         target = _ask(containers, settings, container, name_of(container))
     except _NoServer:
         return replace(seen, database=False, name=None, why_not=_NO_DATABASE)
+    except _Starting as error:
+        return replace(seen, why_not=str(error), starting=True)
     except DbguardError as error:
         return replace(seen, why_not=str(error))
     return replace(seen, target=target, why_not=None if seen.enabled else "disabled by its label dbguard.enable")
@@ -200,9 +211,9 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
     if "client" not in said or "dump" not in said:
         raise NotFound("no mysqldump or mariadb-dump in the container")
     if "initialising" in said and "--skip-networking" not in container.command:
-        raise NotFound("the server is still being set up for the first time: try again in a minute")
+        raise _Starting("the server is still being set up for the first time")
     if "socket" not in said:
-        raise NotFound("no server socket in the container: is the server still starting?")
+        raise _Starting("no server socket in the container: is the server still starting?")
     programs = Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], zstd="zstd" in said)
     own = settings.login(str(name))
     refusals: list[str] = []

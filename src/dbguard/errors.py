@@ -4,6 +4,7 @@ DbguardError                1   failed
 ├─ UsageError               2   the command line asks for something that makes no sense
 ├─ ConfigError              78  a setting is wrong; names the file and the key
 ├─ NotFound                 1   no such target, container or archive
+│  └─ NothingToDump             a server without any database of a user
 ├─ ExecFailed               1   a program in a container did not end well, or its stream was cut
 ├─ DumpFailed               1   the dump did not end well; nothing was published
 │  └─ IncompleteDump            it ended well but does not hold what it must
@@ -47,6 +48,10 @@ class ConfigError(DbguardError):
 
 
 class NotFound(DbguardError):
+    pass
+
+
+class NothingToDump(NotFound):
     pass
 
 
@@ -120,5 +125,5 @@ class Interrupted(BaseException):
     hint: str | None = None
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}: what was not finished was not published")
+        super().__init__(f"stopped by {signal.Signals(number).name}: no unfinished backup was published")
         self.exit_code = 128 + number

@@ -148,6 +148,7 @@ class Sighting:
     name: TargetName | None
     database: bool  # it is, or looks like, a database server
     enabled: bool = True  # false when its label says so
+    starting: bool = False  # a database server that will answer soon
     target: Target | None
     why_not: str | None
 

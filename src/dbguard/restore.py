@@ -46,7 +46,7 @@ class RestorePlan:
             f"archive   {archive.id} of {archive.target}, {archive.software.engine} {archive.software.server_version}",
             *partial,
             f"into      {self.target.name}, container {self.target.container.name}, {self.target.server.version}",
-            *(f"database  {_arrow(saved.name, name)}: {len(saved.named())} objects" for saved, name in self.databases),
+            *(f"database  {_arrow(saved.name, name)}, objects: {len(saved.named())}" for saved, name in self.databases),
             *(
                 f"in use    {name} holds data: only --replace drops it, and then what it holds is lost"
                 for name in self.replaced
@@ -138,8 +138,9 @@ def restore(
             with _packet(session, todo):
                 _load(todo, containers, catalog, settings, report)
             _compare(todo, session)
-        except BaseException:
+        except BaseException as error:
             _undo(todo, session)
+            error.add_note(_left(todo))
             raise
 
 
@@ -227,6 +228,14 @@ def _undo(todo: RestorePlan, session: sql.Session) -> None:
     mine = [name for _, name in todo.databases if name not in todo.replaced]
     with contextlib.suppress(DbguardError):
         session.execute(*(f"DROP DATABASE IF EXISTS {sql.quoted(name)}" for name in mine))
+
+
+def _left(todo: RestorePlan) -> str:
+    """What a person must know after a load that did not come to its end."""
+    if not todo.replaced:
+        return "what had been loaded was removed again, nothing else was touched"
+    names = ", ".join(todo.replaced)
+    return f"{names}: what was there had been dropped, what is there now is incomplete: restore {todo.archive.id} again"
 
 
 def _progress(archive: Archive, phase: str, done: int, current: str = "") -> Progress:

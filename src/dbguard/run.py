@@ -14,11 +14,12 @@ from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.discover import Scope, discover, looks_like_database, name_of, own_container
-from dbguard.errors import ConfigError, DbguardError, StorageUnavailable
+from dbguard.errors import ConfigError, DbguardError, NothingToDump, StorageUnavailable
 from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.prune import prune
 from dbguard.schedule import Schedule
 
+_UNTIL_A_DATABASE = timedelta(minutes=1)
 _AFTER_A_FAILURE = timedelta(minutes=10)
 _TICK = 10.0
 """Seconds between two looks at the clock and at the containers; a look is one call to the engine."""
@@ -86,6 +87,9 @@ class Keeper:
         try:
             self._back_up(seen.target)
             self._done[seen.target.name] = now
+        except NothingToDump as error:
+            self._wait[seen.target.name] = now + _UNTIL_A_DATABASE
+            self._say(seen.container.name, f"{error}; looking again every minute")
         except DbguardError as error:
             log.error("%s", error)
             if error.hint:

@@ -15,8 +15,8 @@ TARGET = TargetName(project="shop", service="db")
 OWNER = Owner(engine_id="ENGINE", project="shop", service="db")
 
 
-def archive(number: int = 0, **changes: Any) -> Archive:
-    """The one made `number` hours after START."""
+def archive(number: int = 0, *, identity: str = "uuid", **changes: Any) -> Archive:
+    """The one made `number` hours after START, of the server with this identity."""
     at = START + timedelta(hours=number)
     given: dict[str, Any] = {
         "format": FORMAT,
@@ -28,7 +28,7 @@ def archive(number: int = 0, **changes: Any) -> Archive:
             engine="mysql", server_version="9.7.0", client_version="9.7.0", image="mysql:9.7", image_id="sha256:0"
         ),
         "source": Source(
-            container_id="c0ffee", container_name="shop-db-1", volumes=("shop_data",), identity="uuid",
+            container_id="c0ffee", container_name="shop-db-1", volumes=("shop_data",), identity=identity,
             started=START, settings={"sql_mode": ""},
         ),
         "snapshot": at,

@@ -208,7 +208,8 @@ def test_a_signal_exits_as_shells_do(run: Run, failing: list[BaseException], err
     failing.append(error)
     said = run("fail")
     assert said.code == code
-    assert said.err.removeprefix("\n") in {"dbguard: stopped: nothing was published\n", f"dbguard: {error}\n"}
+    name = {130: "SIGINT", 143: "SIGTERM"}[code]
+    assert said.err.removeprefix("\n") == f"dbguard: stopped by {name}: no unfinished backup was published\n"
 
 
 def test_an_error_shows_its_hint_and_hides_what_a_terminal_obeys(run: Run, failing: list[BaseException]) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -222,6 +223,17 @@ def test_the_secret_is_in_no_argv_and_no_environment(shell: list[str]) -> None:
         assert "hunter2" not in seen
 
 
+def test_the_secret_does_not_slip_out_through_a_variable_of_the_same_name(shell: list[str]) -> None:
+    """What a container exports stays exported when the script uses the same name."""
+    names = ("value", "login", "options", "secret", "keys", "user", "file")
+    command = Command(argv=("env",), login=Login(user="root", variable="THE_PASSWORD"))
+    env = {**PATH, **dict.fromkeys(names, "x"), "THE_PASSWORD": "hunter2"}
+    lines = run(shell, command, env=env).stdout.decode().splitlines()
+    assert [line for line in lines if "hunter2" in line] == ["THE_PASSWORD=hunter2"]
+    given = replace(command, login=Login(user="root", password="hunter2"))
+    assert "hunter2" not in run(shell, given, env={**env, "THE_PASSWORD": ""}).stdout.decode()
+
+
 def test_no_login_in_a_file_of_its_own_is_read_instead(shell: list[str]) -> None:
     """~/.mylogin.cnf is read even with --defaults-file, and would win."""
     ended = run(shell, Command(argv=("env",), login=NOBODY))
@@ -357,6 +369,45 @@ def test_when_our_end_closes_the_program_ends(begin: Begin, pipe: tuple[str, ...
     process = begin(Command(argv=sh("echo begun; sleep 60; echo more"), pipe=pipe, login=NOBODY))
     hang_up(process)
     assert ended_whole(process)
+
+
+def test_one_is_asked_before_it_is_killed(begin: Begin) -> None:
+    gently = "trap 'echo gently; exit 0' TERM; echo begun; while :; do sleep 0.1; done"
+    process = begin(Command(argv=sh(gently), login=NOBODY))
+    hang_up(process)
+    assert ended_whole(process)
+    assert process.stdout is not None
+    assert process.stdout.read() == b"gently\n"
+
+
+REAPER = """
+import ctypes, os, subprocess, sys, time
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: whom nobody waits for becomes our child
+process = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+process.stdin.write(sys.argv[1].encode())
+process.stdin.flush()
+if "60" in sys.argv:
+    time.sleep(0.5)
+    process.stdin.close()
+process.wait()
+time.sleep(0.1)
+try:
+    print("left behind:", os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) or "one that still runs")
+except ChildProcessError:
+    print("nothing")
+"""
+
+
+@pytest.mark.parametrize("argv_", [("true",), ("sleep", "60")], ids=["ended", "stopped"])
+@pytest.mark.parametrize("pipe", [(), ("cat",)], ids=["alone", "piped"])
+def test_it_leaves_no_process_behind(shell: list[str], argv_: tuple[str, ...], pipe: tuple[str, ...]) -> None:
+    """A database server, process 1 of its container, reaps nobody: what is left stays there as a zombie."""
+    command = Command(argv=argv_, pipe=pipe, login=NOBODY)
+    words = [word.replace(" 1 2 3 4 5 6 7 8 9 10;", " 1;") for word in argv(shell, command)]
+    done = subprocess.run(
+        [sys.executable, "-c", REAPER, command.first_line.decode(), *words], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout == "nothing\n", done.stderr
 
 
 def test_one_that_ignores_term_is_killed(begin: Begin) -> None:

@@ -13,7 +13,8 @@ from tests.unit.nouns import archive
 @st.composite
 def several(draw: st.DrawFn) -> list[Archive]:
     numbers = draw(st.lists(st.integers(0, 999), max_size=12, unique=True))
-    return [archive(number, complete=draw(st.booleans())) for number in numbers]
+    servers = st.sampled_from(["this server", "the one before", "an empty one"])
+    return [archive(number, complete=draw(st.booleans()), identity=draw(servers)) for number in numbers]
 
 
 policies = st.builds(Policy, keep_last=st.none() | st.integers(1, 15))
@@ -38,12 +39,19 @@ def test_what_is_kept_is_kept_for_a_reason(archives: list[Archive], policy: Poli
     assert all(one.reasons for one in plan(archives, policy).keep)
 
 
+def newest_complete(archives: list[Archive]) -> list[Archive]:
+    """Of every server that had this name, newest first."""
+    complete = [one for one in newest_first(archives) if one.complete]
+    servers = [one.source.identity for one in complete]
+    return [one for at, one in enumerate(complete) if one.source.identity not in servers[:at]]
+
+
 @given(several(), policies)
-def test_the_newest_is_always_kept_and_so_is_the_newest_complete_one(archives: list[Archive], policy: Policy) -> None:
+def test_the_newest_is_always_kept_and_so_are_the_newest_complete_ones(archives: list[Archive], policy: Policy) -> None:
+    """An empty server that came up after a disaster must not push out what there was before."""
     keep = kept(plan(archives, policy))
     assert keep[:1] == newest_first(archives)[:1]
-    complete = [one for one in newest_first(archives) if one.complete]
-    assert not complete or complete[0] in keep
+    assert all(one in keep for one in newest_complete(archives))
 
 
 @given(several())
@@ -54,9 +62,10 @@ def test_a_policy_with_nothing_set_removes_nothing(archives: list[Archive]) -> N
 @given(several(), st.integers(1, 15))
 def test_the_last_ones_are_kept_and_no_others(archives: list[Archive], count: int) -> None:
     keep = {one.id for one in kept(plan(archives, Policy(keep_last=count)))}
+    expected = {one.id for one in newest_complete(archives)}
     for complete in (True, False):
-        group = [one.id for one in newest_first(archives) if one.complete is complete]
-        assert keep & set(group) == set(group[:count])
+        expected |= {one.id for one in [one for one in newest_first(archives) if one.complete is complete][:count]}
+    assert keep == expected
 
 
 @given(several(), several(), policies)
@@ -93,7 +102,10 @@ def test_it_answers_newest_first(archives: list[Archive], policy: Policy) -> Non
 
 
 def test_reasons_can_be_read() -> None:
-    answer = plan([archive(1), archive(2, complete=False), archive(3)], Policy(keep_last=2))
-    assert [one.reasons for one in answer.keep] == [
-        ("newest", "newest complete", "last 1"), ("last partial 1",), ("last 2",),
-    ]  # fmt: skip
+    archives = [archive(0, identity="older"), archive(1), archive(2, complete=False), archive(3)]
+    assert [one.reasons for one in plan(archives, Policy(keep_last=2)).keep] == [
+        ("newest", "newest complete", "last 1"),
+        ("last partial 1",),
+        ("last 2",),
+        ("newest complete of another server",),
+    ]

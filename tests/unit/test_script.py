@@ -47,6 +47,7 @@ def test_one_database_is_all_of_it_and_nothing_else(stored: Stored, name: str, d
     part = b"".join(Script(stored.put(sql, *DATABASES), {database: database}, stored.catalog))
     assert objects(part) == {one for one in objects(sql) if one[0] == database}
     assert {piece.database for piece in pieces(part)} <= {None, database}
+    assert b"SET NAMES utf8mb4" in part, "what holds for all of them"
 
 
 @real

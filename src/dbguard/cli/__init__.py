@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -88,8 +89,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("dbguard: stopped: nothing was published", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _complain(Interrupted(signal.SIGINT), notes=getattr(error, "__notes__", ()))
         sys.exit(128 + signal.SIGINT)
     except OSError as error:  # mostly our own output: a full disk, or a reader like `head` that has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at the end
@@ -99,16 +100,16 @@ def main() -> NoReturn:
     except (DbguardError, Interrupted) as error:
         if _DEBUG in os.environ:
             traceback.print_exc()
-        _complain(error)
+        _complain(error, notes=getattr(error, "__notes__", ()))
         sys.exit(error.exit_code)
 
 
-def _complain(error: DbguardError | Interrupted) -> None:
+def _complain(error: DbguardError | Interrupted, notes: Sequence[str] = ()) -> None:
     """Names in a message can hold anything; what a terminal would obey is shown, not sent."""
     from dbguard.cli.output import printable, say
 
     text = f"dbguard: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
-    for line in text.split("\n"):
+    for line in [*text.split("\n"), *notes]:
         say(printable(line))
 
 

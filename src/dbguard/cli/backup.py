@@ -12,9 +12,9 @@ from dbguard.backup import Wish, back_up
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.discover import meant, one, reachable
-from dbguard.errors import DbguardError, DumpFailed, Partly
-from dbguard.model import Target
+from dbguard.discover import meant, reachable
+from dbguard.errors import DbguardError, DumpFailed, Partly, UsageError
+from dbguard.model import Sighting, Target
 
 
 @click.group("backup")
@@ -49,8 +49,8 @@ def now(
     """
     world = World(ctx, project)
     wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, adopt=adopt)
-    sought: list[Callable[[], Target]] = [partial(_named, world, name) for name in targets]
-    sought = sought or [partial(reachable, seen) for seen in meant(world.sightings)]
+    sought: list[Callable[[], Target]] = [partial(world.target, name) for name in targets]
+    sought = sought or [partial(reachable, seen) for seen in meant(_in_scope(world))]
     done, failed = _each(world, sought, wish)
     if as_json:
         output.emit({"archives": [_facts(archive) for archive in done], "failed": [str(error) for error in failed]})
@@ -58,6 +58,15 @@ def now(
         raise failed[0]
     if failed:
         raise (Partly if done else DumpFailed)(f"{len(failed)} of {len(sought)} targets failed")
+
+
+def _in_scope(world: World) -> list[Sighting]:
+    if world.scope.project is None and world.settings.scope != "all":
+        raise UsageError(
+            "this folder belongs to no compose project that runs",
+            hint="name targets, or a project with --project, or set DBGUARD_SCOPE=all for the whole engine",
+        )
+    return world.sightings
 
 
 def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> tuple[list[Archive], list[DbguardError]]:
@@ -72,10 +81,6 @@ def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> t
             if len(sought) > 1:
                 output.say(f"failed  {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
     return done, failed
-
-
-def _named(world: World, name: str) -> Target:
-    return one(world.named([name]), name)
 
 
 def _one(world: World, target: Target, wish: Wish) -> Archive:

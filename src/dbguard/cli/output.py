@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from dbguard.errors import DbguardError
 from dbguard.model import Progress
 from dbguard.report import Report
 
@@ -29,8 +30,9 @@ def say(text: str) -> None:
 
 
 def confirm(*, replace: bool) -> None:
-    """Asks before a restore. Raises click.Abort when the answer is no."""
-    click.confirm("drop what is there and restore?" if replace else "restore?", abort=True, err=True)
+    """Asks before a restore. Raises DbguardError when the answer is no."""
+    if not click.confirm("drop what is there and restore?" if replace else "restore?", err=True):
+        raise DbguardError("not restored, nothing was changed")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -95,7 +97,8 @@ def progress() -> Iterator[Report]:
             if now.phase not in tasks:
                 tasks[now.phase] = bar.add_task(now.phase, total=now.total, current="")
             current = printable(now.current)[:40]
-            bar.update(tasks[now.phase], completed=now.done, total=now.total, current=current)
+            total = now.total if now.total and now.total >= now.done else None  # it is that of the last archive
+            bar.update(tasks[now.phase], completed=now.done, total=total, current=current)
 
         yield show
 

@@ -10,7 +10,6 @@ from dbguard.archive import Archive
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.discover import one
 from dbguard.errors import ArchiveDamaged, NotFound, UsageError
 from dbguard.model import Target, TargetName
 from dbguard.restore import RestorePlan, plan, restore
@@ -110,7 +109,7 @@ def _newest(world: World, name: TargetName) -> Archive:
 
 def _running(world: World, wanted: str) -> Target:
     try:
-        return one(world.named([wanted]), wanted)
+        return world.target(wanted)
     except NotFound as error:
         service = TargetName.parse(wanted).service
         raise NotFound(str(error), hint=f"start it: docker compose up -d --no-deps {service}") from error

@@ -55,7 +55,7 @@ def _answers_itself(ctx: click.Context) -> bool:
 
 def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:
     """The project the command is about: named, or part of the target, or that of the working directory."""
-    named = [parameters.get("into"), parameters.get("target"), *parameters.get("targets", ())]
+    named = [parameters.get("target"), *parameters.get("targets", ())]  # the archives' project, not that of --into
     for target in named:
         if target and "/" in target:
             return TargetName.parse(target).project

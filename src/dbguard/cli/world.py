@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -11,9 +11,13 @@ import click
 from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
-from dbguard.discover import Scope, discover, fits
-from dbguard.model import Container, Sighting, TargetName
+from dbguard.discover import Scope, discover, fits, is_called, name_of, one
+from dbguard.errors import UsageError
+from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.storages import open_storage
+
+_PATIENCE = 120.0
+"""Seconds to wait for a server that is still starting."""
 
 
 class World:
@@ -43,15 +47,24 @@ class World:
         running = [one for one in self.containers.list() if self.scope.holds(one)]
         return discover(self.containers, self.settings, running)
 
-    def named(self, wanted: Sequence[str]) -> list[Sighting]:
-        """The containers that these names fit; no other one is asked. A short name is meant for the project in
-        scope, if it has such a service."""
-        fitting: list[Container] = []
-        for name in wanted:
-            found = [one for one in self.containers.list() if fits(one, name)]
-            near = [one for one in found if self.scope.holds(one)] if "/" not in name else []
-            fitting += near or found
-        return discover(self.containers, self.settings, fitting)
+    def target(self, wanted: str) -> Target:
+        """The running target of this name; waits while its server is still starting."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            sightings = discover(self.containers, self.settings, self._fitting(wanted))
+            if not any(seen.starting for seen in sightings) or time.monotonic() > end:
+                return one(sightings, wanted)
+            time.sleep(1)
+
+    def _fitting(self, wanted: str) -> list[Container]:
+        """A short name is meant for the project in scope; into another one it never reaches."""
+        found = [container for container in self.containers.list() if fits(container, wanted)]
+        near = [container for container in found if self.scope.holds(container)]
+        exact = [container for container in found if is_called(container, wanted)]
+        if "/" in wanted or near or exact or not found:
+            return exact or (found if "/" in wanted else near)
+        elsewhere = ", ".join(str(name_of(container)) for container in found)
+        raise UsageError(f"there is no {wanted} in project {self.scope.project}", hint=f"elsewhere: {elsewhere}")
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:
         """The targets in storage that fit; all of them when nothing was named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from croniter import CroniterError, croniter
@@ -9,6 +10,8 @@ from croniter import CroniterError, croniter
 from dbguard.errors import ConfigError
 
 _FIELDS = 5
+_RANDOM = re.compile(r"\b[RH]\b", re.IGNORECASE)
+"""croniter's own letters for a random and a hashed time: another one at each look."""
 
 
 class Schedule:
@@ -17,7 +20,7 @@ class Schedule:
     def __init__(self, text: str) -> None:
         if not text.startswith("@") and len(text.split()) != _FIELDS:
             raise ConfigError(f"schedule {text!r}: a schedule has five fields", hint='for instance "30 3 * * *"')
-        if not croniter.is_valid(text, strict=True):
+        if _RANDOM.search(text) or not croniter.is_valid(text, strict=True):
             raise ConfigError(f"schedule {text!r} is not valid", hint='for instance "30 3 * * *" or "@daily"')
         self.text = text
         self.after(datetime.now(UTC))

@@ -64,7 +64,9 @@ class Session:
         command = Command(argv=(*self.argv, "--force"), login=self.login, feed=True)
         starts = [*accumulate((text.count("\n") + 1 for text in statements), initial=1)]
         script = "".join(f"{statement};\n" for statement in statements)
+        said: list[str] = []
         with self.containers.start(self.container, command, stall=timeout) as process:
+            process.on_message = said.append
             chunks = [script[at : at + 65536].encode() for at in range(0, len(script), 65536)]
             try:
                 for _ in process.output(chunks):
@@ -72,7 +74,7 @@ class Session:
             except ExecFailed:
                 if not process.ended or process.exits["program"] != 1:  # with --force that is "something failed"
                     raise
-            found = [_AT_LINE.search(message) for message in process.messages]
+        found = [_AT_LINE.search(message) for message in said]
         return {bisect_right(starts, int(m[2])) - 1: (int(m[1]), m[3]) for m in found if m}
 
 

@@ -207,6 +207,20 @@ def test_a_full_disk_leaves_nothing_and_says_so(
     assert files(root) == [root / "shop" / "older"]
 
 
+@pytest.mark.parametrize("fault", ["write", "fsync", "link"])
+def test_no_empty_folder_stays_behind(
+    storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Each failed backup would leave one."""
+    put(storage, "shop/db/owner")
+    (root / "shop" / "db" / "id").mkdir()
+    with monkeypatch.context() as patch:
+        FAULTS[fault](patch, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(StorageError):
+            put(storage, "shop/db/id/data", b"x" * 200_000)
+    assert not (root / "shop" / "db" / "id").exists()
+
+
 @pytest.mark.parametrize("fault", ["fsync", "folder"])
 def test_a_failed_sync_is_not_tried_again(
     storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -240,6 +254,30 @@ def test_a_disk_that_cannot_be_read_is_a_storage_error(storage: LocalStorage, mo
     monkeypatch.setattr(Path, "open", lambda *args, **options: Broken())
     with storage.open("data") as reader, pytest.raises(StorageError, match="Input/output"):
         reader.read(10)
+
+
+# --- a disk without hard links: exFAT, SMB ---
+
+
+@pytest.fixture(params=[errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def without_links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing("link")(monkeypatch, OSError(request.param, os.strerror(request.param)))
+
+
+@pytest.mark.usefixtures("without_links")
+def test_without_hard_links_it_is_published_all_the_same(storage: LocalStorage, root: Path) -> None:
+    put(storage, "shop/data")
+    assert files(root) == [root / "shop" / "data"]
+    assert (root / "shop" / "data").read_bytes() == b"content"
+
+
+@pytest.mark.usefixtures("without_links")
+def test_without_hard_links_nothing_is_overwritten_either(storage: LocalStorage, root: Path) -> None:
+    put(storage, "shop/data", b"first")
+    with pytest.raises(AlreadyExists):
+        put(storage, "shop/data", b"second")
+    assert files(root) == [root / "shop" / "data"]
+    assert (root / "shop" / "data").read_bytes() == b"first"
 
 
 # --- places that are none ---

@@ -78,6 +78,9 @@ class Engine:
         del container
         return self.files.get(path)
 
+    def volume_labels(self, name: str) -> dict[str, str] | None:
+        return {} if name in self.volumes else None
+
     def volume_folder(self, name: str) -> str | None:
         return f"/var/lib/docker/volumes/{name}/_data" if name in self.volumes else None
 

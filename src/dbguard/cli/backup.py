@@ -79,7 +79,9 @@ def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> t
         except DbguardError as error:
             failed.append(error)
             if len(sought) > 1:
-                output.say(f"failed  {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+                output.say(output.printable(f"failed  {error}"))
+                if error.hint:
+                    output.say(output.printable(f"hint: {error.hint}"))
     return done, failed
 
 

@@ -56,8 +56,9 @@ def test_a_replaced_database_in_use_is_not_dropped_later(servers: Servers, dbgua
         assert result.code == 1
         assert "could not be dropped" in result.err
         assert "another session" in result.err
-        application.kill()
-    mysql.sql("SELECT 1")
+        held = mysql.sql("SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'").split()
+        mysql.sql("".join(f"KILL {connection};" for connection in held))
+        application.stdin.close()
     time.sleep(2)
     assert mysql.sql("SELECT a FROM Shop.orders") == "1\n"
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dbguard import catalog, cli, discover, process
+from dbguard import backup, catalog, cli, discover, process
 from dbguard.storages import local
 
 LOADED = 100_000
@@ -101,6 +101,7 @@ def during_load(signal_name: str) -> None:
 STAGES: dict[str, Callable[[str], None]] = {
     "discovery": functools.partial(before, discover, "_ask"),
     "before-dump": functools.partial(before, catalog.Catalog, "create"),
+    "after-dump": functools.partial(before, backup, "_finish"),
     "before-manifest": functools.partial(before, catalog.Catalog, "publish"),
     "during-manifest": during_manifest,
     "after-publishing": after_publishing,

@@ -91,6 +91,16 @@ def test_container_recreated_between_find_and_dump(vault: Vault, box: Box) -> No
     box.fill()
 
 
+def test_container_restarted_after_its_dump_came_to_an_end(vault: Vault, box: Box) -> None:
+    """Whatever was asked before and after the dump is then not about the same run of the server."""
+    process = vault.start("backup", "now", "--project", box.project, stage="after-dump:STOP")
+    wait_until_stopped(process)
+    box.engine.docker("restart", "--time", "0", box.id)
+    os.kill(process.pid, signal.SIGCONT)
+    vault.end(process).failed(box.target, "restarted during the dump")
+    assert vault.listed() == []
+
+
 def test_paused_container_stalls(vault: Vault, box: Box) -> None:
     try:
         result = backup_while(vault, box, lambda: box.engine.docker("pause", box.id), DBGUARD_STALL="2s")

@@ -201,7 +201,8 @@ def report(costs: dict[str, list[Cost]], memory: dict[str, dict[int, Cost]], fac
     ]
     for way, runs in costs.items():
         seconds = statistics.median(run.seconds for run in runs)
-        lines.append(f"| {way} | {seconds:.1f} | {seconds / limit:.2f} | {seconds / gzip:.2f} |")
+        shown = way.replace("|", "\\|")  # a cell of the table
+        lines.append(f"| {shown} | {seconds:.1f} | {seconds / limit:.2f} | {seconds / gzip:.2f} |")
     lines += ["", "| peak memory of dbguard | small dump | large dump | difference |", "| --- | ---: | ---: | ---: |"]
     for verb, sizes in memory.items():
         small, big = (sizes[size].peak / MIB for size in sorted(sizes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -160,14 +161,15 @@ def test_what_deletes_nothing_is_passed_on_untouched(docker: Docker, line: str, 
     assert json.loads(docker.log.read_text()) == {"args": ["compose", *args], "stdin": "typed"}
 
 
-def test_compose_inherits_no_ignored_signal(tmp_path: Path) -> None:
+def test_compose_does_not_inherit_what_python_ignores(tmp_path: Path) -> None:
     fake = tmp_path / "docker"
     fake.write_text("#!/bin/sh\ngrep SigIgn /proc/self/status\n")
     fake.chmod(0o755)
     code = "from dbguard import compose; compose.execute(['ps'])"
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert int(done.stdout.split()[1], 16) == 0
+    ignored = int(done.stdout.split()[1], 16)  # whoever started the tests may ignore others
+    assert not [number for number in (signal.SIGPIPE, signal.SIGXFSZ) if ignored >> (number - 1) & 1]
 
 
 def test_a_command_that_cannot_be_read_is_refused() -> None:

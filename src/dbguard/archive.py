@@ -23,11 +23,12 @@ ObjectKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One stored blob. Size in bytes, time by the storage's own clock."""
+    """One stored blob. Size in bytes, time by the storage's own clock; another `version` means other contents."""
 
     key: str
     size: int
     modified: datetime
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

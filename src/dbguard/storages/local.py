@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from dbguard.archive import Entry
 from dbguard.errors import AlreadyExists, ConfigError, NotFound, StorageError, StorageUnavailable
+from dbguard.storages import keys
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TEMPORARY = ".tmp-"
 
 
@@ -71,19 +71,17 @@ class LocalStorage:
             yield _Reader(file, path)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        if not os.path.isdir(self.root):  # noqa: PTH112 — Path.is_dir raises for some reasons, this for none
-            raise StorageUnavailable(
-                f"{self.root} does not exist",
-                hint="is the disk mounted? a first `dbguard backup now` creates the folder",
-            )
-        folder = prefix.rpartition("/")[0]
-        for path in self._files(self._path(folder) if folder else self.root):
-            key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix):
+        for path in self._below(prefix):
+            if path.relative_to(self.root).as_posix().startswith(prefix) and not _is_temporary(path):
                 with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
-                    status = path.stat()
-                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                    yield Entry(key=key, size=status.st_size, modified=modified)
+                    yield self._entry(path)
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        self._check_there()
+        place = self._path(prefix.rstrip("/")) if prefix else self.root
+        for entry in _scanned(place):
+            if entry.is_dir(follow_symlinks=False) and keys.is_plain(entry.name):
+                yield entry.name
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -98,30 +96,78 @@ class LocalStorage:
             place = place.parent
         return shutil.disk_usage(place).free
 
+    def leftovers(self) -> Iterator[Entry]:
+        for path in self._below(""):
+            if _is_temporary(path):
+                with contextlib.suppress(FileNotFoundError):
+                    yield self._entry(path)
+
+    def clear(self, leftover: Entry) -> None:
+        path = self.root / leftover.key
+        self._path(str(Path(leftover.key).with_name("x")))  # its folder must be one of ours
+        if not _is_temporary(path):
+            raise StorageError(f"{leftover.key!r} is no leftover")
+        with _translated(path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+    def doubts(self) -> Iterator[str]:
+        with _translated(self.root):
+            if self.root.stat().st_mode & stat.S_IWOTH:
+                yield f"{self.root} can be written by every user of this machine: chmod o-w"
+
+    def _check_there(self) -> None:
+        if not os.path.isdir(self.root):  # noqa: PTH112 — Path.is_dir raises for some reasons, this for none
+            raise StorageUnavailable(
+                f"{self.root} does not exist",
+                hint="is the disk mounted? a first `dbguard backup now` creates the folder",
+            )
+
+    def _below(self, prefix: str) -> Iterator[Path]:
+        self._check_there()
+        folder = prefix.rpartition("/")[0]
+        yield from _files(self._path(folder) if folder else self.root)
+
+    def _entry(self, path: Path) -> Entry:
+        status = path.stat()
+        return Entry(
+            key=path.relative_to(self.root).as_posix(),
+            size=status.st_size,
+            modified=datetime.fromtimestamp(status.st_mtime, UTC),
+            version=f"{status.st_ino}-{status.st_mtime_ns}",
+        )
+
     def _path(self, key: str) -> Path:
         """Where a key lives. Refuses whatever is not plain names, and symbolic links that lead out."""
-        if not all(_PLAIN_NAME.fullmatch(part) for part in key.split("/")):
-            raise StorageError(f"{key!r} cannot be a key")
-        path = self.root / key
+        path = self.root / keys.checked(key)
         with _translated(path):
             leads_out = not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink()
         if leads_out:
             raise StorageError(f"{key!r} leads out of {self.root}: a symbolic link?")
         return path
 
-    def _files(self, folder: Path) -> Iterator[Path]:
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=_as_key)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise StorageUnavailable(f"{folder}: {error.strerror}") from error
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._files(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMPORARY):
-                yield Path(entry.path)
+
+def _files(folder: Path) -> Iterator[Path]:
+    for entry in _scanned(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            yield Path(entry.path)
+
+
+def _scanned(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=_as_key)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageUnavailable(f"{folder}: {error.strerror}") from error
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(_TEMPORARY)
 
 
 class _Reader:

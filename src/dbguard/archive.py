@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from dbguard.model import TargetName
@@ -108,6 +108,64 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What can be said of an archive in few words: as small for a thousand tables as for one. Sizes in bytes."""
+
+    id: str
+    target: str
+    engine: str
+    server_version: str
+    identity: str
+    volumes: tuple[str, ...]
+    snapshot: datetime
+    started: datetime
+    finished: datetime
+    complete: bool
+    partial_reasons: tuple[str, ...]
+    databases: tuple[str, ...]
+    tables: int
+    rows: int | None  # None when they were not counted
+    stored: Mapping[str, int]  # key and size of each blob
+    plain_size: int
+    recipients: tuple[str, ...] = ()
+    suspicious: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> TargetName:
+        return TargetName.parse(self.target)
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of all blobs."""
+        return sum(self.stored.values())
+
+    def age(self, now: datetime) -> timedelta:
+        """Since the snapshot, the only time an age may count from."""
+        return now - self.snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What was said of an archive after it was finished, in files of their own beside its manifest."""
+
+    held: bool = False  # never to be pruned
+    confirmed: bool = False  # a person says that it is as it should be
+    verified: bool | None = None  # what the newest check said; None when there was none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A good archive in one storage: its manifest could be read, and its data is there in the right size."""
+
+    summary: Summary
+    marks: Marks = Marks()
+
+    @property
+    def id(self) -> str:
+        return self.summary.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """One finished backup of one target: the contents of `manifest.json`."""
 
@@ -129,6 +187,7 @@ class Archive:
     largest_statement: int
     marker: Marker | None = None
     seal: str | None = None
+    suspicious: tuple[str, ...] = ()  # why nobody should rely on it before a person confirms it
     warnings: tuple[str, ...] = ()
 
     @property
@@ -140,9 +199,30 @@ class Archive:
         """Stored bytes of all blobs."""
         return sum(blob.size for blob in self.blobs.values())
 
-    def age(self, now: datetime) -> float:
-        """Seconds since the snapshot, the only time an age may count from."""
-        return (now - self.snapshot).total_seconds()
+    @property
+    def summary(self) -> Summary:
+        tables = [table for database in self.databases for table in database.tables]
+        counted = [table.rows for table in tables if table.rows is not None]
+        return Summary(
+            id=self.id,
+            target=self.target,
+            engine=self.software.engine,
+            server_version=self.software.server_version,
+            identity=self.source.identity,
+            volumes=self.source.volumes,
+            snapshot=self.snapshot,
+            started=self.started,
+            finished=self.finished,
+            complete=self.complete,
+            partial_reasons=self.partial_reasons,
+            databases=tuple(database.name for database in self.databases),
+            tables=len(tables),
+            rows=sum(counted) if len(counted) == len(tables) else None,
+            stored={blob.key: blob.size for blob in self.blobs.values()},
+            plain_size=sum(blob.plain_size for blob in self.blobs.values()),
+            recipients=tuple(sorted({name for blob in self.blobs.values() for name in blob.recipients})),
+            suspicious=self.suspicious,
+        )
 
 
 def new_archive_id(now: datetime) -> str:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from dbguard import inventory, manifest, sql
-from dbguard.archive import Archive, Database, Owner, new_archive_id
-from dbguard.catalog import DATA, Catalog
+from dbguard import inventory, layout, manifest, sql
+from dbguard.archive import Archive, Database, Owner, Stored, Summary, new_archive_id
+from dbguard.catalog import Catalog
 from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
+from dbguard.copies import Round
+from dbguard.encryption import Keys, recipients
 from dbguard.engines import ENGINES
-from dbguard.errors import ArchiveDamaged, DumpFailed, ExecFailed, IncompleteDump, NotFound, NothingToDump, StorageError
+from dbguard.errors import (
+    ArchiveDamaged,
+    DbguardError,
+    DumpFailed,
+    ExecFailed,
+    IncompleteDump,
+    NotFound,
+    NothingToDump,
+    StorageError,
+)
 from dbguard.intake import Intake
 from dbguard.inventory import Inventory
 from dbguard.lock import target_lock
 from dbguard.model import Progress, Target
 from dbguard.obstacles import Obstacle
 from dbguard.report import Report, Throttled, quiet
+from dbguard.suspicion import losses
 
 _SHOWN = 3
 """Messages of a dump that an error repeats."""
@@ -35,38 +48,51 @@ class Wish:
     adopt: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished backup: where it is, and which copies failed."""
+
+    archive: Archive
+    saved: tuple[Catalog, ...]
+    failed: Mapping[str, DbguardError]  # by the storage's URL
+    identity: Any = field(default=None, repr=False)
+    """The one-time key that opens this archive, where it is encrypted; nowhere else, and gone with this object."""
+
+
 def back_up(
     target: Target,
     *,
     containers: Containers,
-    catalog: Catalog,
+    catalogs: Sequence[Catalog],
     settings: Settings,
     wish: Wish,
     report: Report = quiet,
-) -> Archive:
+) -> Outcome:
     """Takes one archive of one target, and publishes it when everything about it is proven.
 
-    Raises DumpFailed, StorageError or Busy; then nothing was published.
+    One pass writes to all storages, and each commits on its own. Raises DumpFailed, StorageError or Busy when
+    nothing was published anywhere.
     """
     with target_lock(settings.state, target.name):
         started = datetime.now(UTC)
         owner = Owner(engine_id=containers.engine_id, project=target.name.project, service=target.name.service)
-        catalog.prepare(owner, adopt=wish.adopt)
+        keys, identity = _keys(settings)
+        archive_id = new_archive_id(started)
+        round_ = Round(catalogs, target.name, archive_id)
+        round_.each(lambda catalog: catalog.prepare(owner, adopt=wish.adopt))
         found = _what(target, containers, wish)
         databases = found.without_invalid_views()
-        previous = next(iter(catalog.listing(target.name).archives), None)
-        _check_room(catalog, previous)
-        archive_id = new_archive_id(started)
+        before = _before(round_, target)
         argv = _argv(target, databases, found.invalid_views)
-        with _all_or_nothing(catalog, target, archive_id):
-            with catalog.create(target.name, archive_id, DATA) as out:
+        with _all_or_nothing(round_):
+            with round_.create(layout.data(encrypted=keys is not None)) as out:
                 snapshot = datetime.now(UTC)
                 pipe = _pipe(target, settings)
-                intake = Intake(out, packed=bool(pipe), level=settings.level)
-                command = Command(argv=argv, login=target.login, pipe=pipe)
-                stall = settings.stall.total_seconds()
-                _dump(target, command, intake, containers, stall, _listener(target, previous, report))
-                _finish(target, intake, databases)
+                with contextlib.closing(Intake(out, packed=bool(pipe), level=settings.level, keys=keys)) as intake:
+                    command = Command(argv=argv, login=target.login, pipe=pipe)
+                    stall = settings.stall.total_seconds()
+                    _dump(target, command, intake, containers, stall, _listener(target, before, report))
+                    _finish(target, intake, databases)
             _check_container(containers, target)
             archive = manifest.describe(
                 target,
@@ -79,8 +105,27 @@ def back_up(
                 options=argv[1:],
                 intake=intake,
             )
-            catalog.publish(archive)
-        return archive
+            archive = replace(archive, suspicious=losses(archive.summary, before))
+            round_.publish(archive)
+        return Outcome(archive=archive, saved=tuple(round_.alive), failed=round_.failed, identity=identity)
+
+
+def _keys(settings: Settings) -> tuple[Keys | None, Any]:
+    keys = recipients(settings.recipients, settings.recipients_file)
+    return keys.with_one_time_key() if keys is not None else (None, None)
+
+
+def _before(round_: Round, target: Target) -> list[Stored]:
+    """The archives there are, newest first; and room for one more like the newest in each storage."""
+    found: dict[str, Stored] = {}
+
+    def look(catalog: Catalog) -> None:
+        archives = catalog.listing(target.name).archives
+        _check_room(catalog, archives[0].summary if archives else None)
+        found.update({archive.id: archive for archive in archives})
+
+    round_.each(look)
+    return sorted(found.values(), key=lambda archive: archive.id, reverse=True)
 
 
 # --- what to dump ---
@@ -173,7 +218,7 @@ def _check_container(containers: Containers, target: Target) -> None:
         raise DumpFailed(f"{target.name}: the container was stopped or restarted during the dump")
 
 
-def _check_room(catalog: Catalog, previous: Archive | None) -> None:
+def _check_room(catalog: Catalog, previous: Summary | None) -> None:
     free = catalog.free()
     if previous is not None and free is not None and free < previous.size:
         raise StorageError(
@@ -183,17 +228,17 @@ def _check_room(catalog: Catalog, previous: Archive | None) -> None:
 
 
 @contextlib.contextmanager
-def _all_or_nothing(catalog: Catalog, target: Target, archive_id: str) -> Iterator[None]:
+def _all_or_nothing(round_: Round) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        catalog.discard(target.name, archive_id)
+        round_.discard()
         raise
 
 
-def _listener(target: Target, previous: Archive | None, report: Report) -> Callable[[Intake], None]:
+def _listener(target: Target, before: Sequence[Stored], report: Report) -> Callable[[Intake], None]:
     """Reports how far a dump is, measured by the previous archive."""
-    total = previous.blobs["data"].plain_size if previous is not None else None
+    total = before[0].summary.plain_size if before else None
     throttled = Throttled(report)
 
     def listen(intake: Intake) -> None:

@@ -79,12 +79,14 @@ exit 0
 class Command:
     """One program, optionally piped into a second one, inside a container.
 
-    With `feed`, what is written to the process goes to the program's stdin. `tag` marks the script's own
-    lines on stderr; it is random, so that no object's name in a message can pass for one of them.
+    With `feed`, what is written to the process goes to the program's stdin. With `secret`, the program finds that
+    on file descriptor 3 instead of a login. `tag` marks the script's own lines on stderr; it is random, so that no
+    object's name in a message can pass for one of them.
     """
 
     argv: tuple[str, ...]
     login: Login
+    secret: bytes | None = field(default=None, repr=False)
     pipe: tuple[str, ...] = ()
     feed: bool = False
     tag: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -98,6 +100,8 @@ class Command:
     def first_line(self) -> bytes:
         """What is written to stdin before anything else: the login."""
         login = self.login
+        if self.secret is not None:
+            return b"given " + base64.b64encode(self.secret) + b"\n"
         if login.password is None:
             user = f"${login.user_variable}" if login.user_variable else login.user
             return f"inside {user} {login.variable or '-'}\n".encode()
@@ -110,7 +114,8 @@ class Command:
         return frozenset({"program", "pipe"} if self.pipe else {"program"})
 
 
-OPTION_FILE = "--defaults-file=/dev/fd/3"
+SECRET_FILE = "/dev/fd/3"  # noqa: S105 — where it is, not what it is
+OPTION_FILE = f"--defaults-file={SECRET_FILE}"
 """First option of every MySQL program. The container's own option files stay unread: a `[mysqldump]` section
 with `where=` or `skip-triggers` would change the dump in silence."""
 

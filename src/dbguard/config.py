@@ -4,78 +4,28 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
-import durationpy
 import pydantic
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
 from dbguard.errors import ConfigError
 from dbguard.model import Login
 from dbguard.retention import Policy
+from dbguard.sections import BucketSection, Duration, GuardSection, Listed, Rules, StorageSection, TargetSection, Zone
+from dbguard.storages.options import BucketOptions
 
 _FILE = "dbguard.toml"
 _OTHER_VARIABLES = {"DBGUARD_CONFIG", "DBGUARD_DEBUG", "DBGUARD_ANSWERING"}
 _SYSTEM_FILE = Path("/etc/dbguard/dbguard.toml")
 
 
-def _duration(value: object) -> object:
-    """`90s`, `15m`, `26h`, `7d`: the spelling Compose uses."""
-    if isinstance(value, str):
-        try:
-            duration = durationpy.from_str(value)
-        except durationpy.DurationError as error:
-            raise ValueError(f"{value!r} is not a duration such as 15m, 26h or 7d") from error
-        if duration < timedelta(0):
-            raise ValueError(f"{value!r} is less than nothing")
-        return duration
-    return value
-
-
-def _urls(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Account(_Section):
-    user: str | None = None
-    password: pydantic.SecretStr | None = None
-    password_file: Path | None = None
-
-    def login(self) -> Login | None:
-        """The configured login, its password read now. Raises ConfigError."""
-        if self.user is None and self.password is None and self.password_file is None:
-            return None
-        return Login(user=self.user or "root", password=self._secret())
-
-    def _secret(self) -> str:
-        if self.password is not None:
-            return self.password.get_secret_value()
-        if self.password_file is None:
-            return ""
-        try:
-            return self.password_file.read_text().removesuffix("\n")
-        except OSError as error:
-            raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"password_file {self.password_file}: it is not UTF-8 text") from error
-
-
-class Guard(_Section):
-    recent: Duration = timedelta(minutes=15)
-    """How old a complete backup may be for its volume to be deleted."""
-
-
-class Settings(BaseSettings):
+class Settings(BaseSettings, Rules):
     """Everything that can be set. Names here are the keys of `dbguard.toml`; DBGUARD_<KEY> in the environment."""
 
     model_config = SettingsConfigDict(
@@ -88,7 +38,12 @@ class Settings(BaseSettings):
     )
     toml_file: ClassVar[Path | None] = None
 
-    storage: Annotated[tuple[str, ...], NoDecode, pydantic.BeforeValidator(_urls)] = ()
+    storage: Listed = ()
+    storages: dict[str, StorageSection] = {}
+    s3: BucketSection = BucketSection()
+    recipients: Listed = ()
+    recipients_file: Path | None = None
+    identity_file: Path | None = None
     scope: Literal["project", "all"] = "project"
     compression: Literal["auto", "container", "client"] = "auto"
     level: int = pydantic.Field(default=3, ge=1, le=19)
@@ -96,34 +51,56 @@ class Settings(BaseSettings):
     user: str | None = None
     password: pydantic.SecretStr | None = None
     password_file: Path | None = None
-    targets: dict[str, _Account] = {}
-    guard: Guard = Guard()
+    targets: dict[str, TargetSection] = {}
+    timezone: Zone = ZoneInfo("UTC")
+    guard: GuardSection = GuardSection()
     schedule: str = "@daily"
-    keep_last: int | None = pydantic.Field(default=None, ge=1)
     state: Path = pydantic.Field(default_factory=lambda: _home("XDG_STATE_HOME", ".local/state"))
 
     @pydantic.field_validator("targets")
     @classmethod
-    def _full_names(cls, targets: dict[str, _Account]) -> dict[str, _Account]:
+    def _full_names(cls, targets: dict[str, TargetSection]) -> dict[str, TargetSection]:
         if short := [name for name in targets if "/" not in name]:
             raise ValueError(f"{short[0]!r} is no target: write project/service")
         return targets
 
+    @pydantic.model_validator(mode="after")
+    def _used(self) -> Settings:
+        """A section for a storage that is not used would be ignored in silence."""
+        if unused := [url for url in self.storages if url not in self.storage_urls]:
+            raise ValueError(f"storages.{unused[0]!r} is none of the storages: {', '.join(self.storage_urls)}")
+        return self
+
     def login(self, target: str) -> Login | None:
         """The login configured for this target, or None: then the container's own environment is used."""
-        everywhere = _Account(user=self.user, password=self.password, password_file=self.password_file)
-        return self.targets.get(target, everywhere).login()
+        everywhere = TargetSection(user=self.user, password=self.password, password_file=self.password_file)
+        return self.targets.get(target, everywhere).login() or everywhere.login()
 
     @property
-    def storage_url(self) -> str:
-        """Where archives go."""
-        if len(self.storage) > 1:
-            raise ConfigError(f"storage: this version writes to one place, {len(self.storage)} are set")
-        return self.storage[0] if self.storage else _home("XDG_DATA_HOME", ".local/share").as_uri()
+    def storage_urls(self) -> Sequence[str]:
+        """Where archives go, each place once, nearest first: a folder before a bucket."""
+        urls = self.storage or (_home("XDG_DATA_HOME", ".local/share").as_uri(),)
+        return sorted(dict.fromkeys(urls), key=lambda url: url.startswith("s3:"))
 
-    @property
-    def policy(self) -> Policy:
-        return Policy(keep_last=self.keep_last)
+    def bucket_options(self, url: str) -> BucketOptions:
+        """For this storage: its own section, above `s3`. Raises ConfigError."""
+        own = self.storages.get(url, StorageSection())
+        options: dict[str, Any] = self.s3.options() | own.options()
+        return BucketOptions(**options)
+
+    def policy(self, target: str, url: str) -> Policy:
+        """The rules for one target in one storage: the target's own, else the storage's, else those for all.
+
+        A set of rules counts whole: nothing of the weaker ones is mixed in.
+        """
+        sections = self.targets.get(target), self.storages.get(url), self
+        found = (section.policy_set for section in sections if section is not None)
+        return next((policy for policy in found if policy is not None), Policy())
+
+    def zone(self, target: str) -> ZoneInfo:
+        """Where a target's days begin."""
+        own = self.targets.get(target)
+        return own.timezone if own is not None and own.timezone is not None else self.timezone
 
     @classmethod
     def settings_customise_sources(
@@ -158,8 +135,9 @@ def load(file: Path | None = None, **flags: Any) -> Settings:  # noqa: ANN401 â€
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        where = _variable(str(first["loc"][0])) or path or "environment"
-        raise ConfigError(f"{where}: {key}: {problem}", hint="`dbguard config schema` lists every key") from None
+        where = _variable(str(first["loc"][0])) if first["loc"] else None  # without a key it is about several
+        words = [str(where or path or "environment"), key, problem]
+        raise ConfigError(": ".join(filter(None, words)), hint="`dbguard config schema` lists every key") from None
 
 
 def _check_variables() -> None:

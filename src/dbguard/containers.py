@@ -43,6 +43,7 @@ class Containers:
         self._client = client
         self.engine_id = engine_id
         self.engine_version = engine_version
+        self.address = str(client.base_url).replace("http+docker://localhost", "its socket on this host")
 
     @classmethod
     def connect(cls) -> Self:
@@ -105,6 +106,11 @@ class Containers:
             member = tar.next()
             file = tar.extractfile(member) if member is not None and member.isfile() else None
             return file.read() if file is not None else None
+
+    def remove(self, container: str) -> None:
+        """With its anonymous volumes, also when it runs. It may be gone already."""
+        with contextlib.suppress(NotFound), _translated(f"container {container}"):
+            self._client.remove_container(container, v=True, force=True)
 
     def volume_labels(self, name: str) -> dict[str, str] | None:
         """None when there is no such volume."""

@@ -159,8 +159,13 @@ def looks_like_database(container: Container) -> bool:
 
 def is_database_image(container: Container) -> bool:
     """More than its environment says so: an application often has the database's variables too."""
-    data = any(mount.destination.startswith(_DATA_FOLDERS) for mount in container.mounts)
+    data = any(is_data_folder(mount.destination) for mount in container.mounts)
     return data or _IMAGE.search(container.image) is not None
+
+
+def is_data_folder(path: str) -> bool:
+    """Where images keep a server's data."""
+    return path.startswith(_DATA_FOLDERS)
 
 
 def logins(container: Container) -> list[Login]:

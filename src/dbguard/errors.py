@@ -15,6 +15,8 @@ DbguardError                1   failed
 │  └─ StorageUnavailable    69  the place cannot be read at all: never "no backup"
 │     └─ NotSetUp               no archive was ever written there, as far as anyone remembers
 ├─ EngineUnavailable        69  the Docker Engine does not answer
+├─ NoKey                    1   an encrypted archive, and no private key that opens it
+├─ PruneRefused             1   a plan that removes more than anybody should without a look
 ├─ ArchiveDamaged           4   checksum, truncation, a manifest that contradicts its data
 ├─ NewerFormat              4   made by a newer dbguard
 ├─ Partly                   3   some targets failed, others did not
@@ -93,6 +95,14 @@ class NotSetUp(StorageUnavailable):
 
 class EngineUnavailable(DbguardError):
     exit_code = 69
+
+
+class NoKey(DbguardError):
+    pass
+
+
+class PruneRefused(DbguardError):
+    pass
 
 
 class ArchiveDamaged(DbguardError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dbguard.archive import Archive
+from dbguard.archive import Summary
 from dbguard.model import TargetName, VolumeVerdict
 
 _SKEW = timedelta(minutes=1)
@@ -30,7 +30,7 @@ class Contents:
 class Backups:
     """All that is stored for the targets of one volume, newest first; of what is damaged, id and reason."""
 
-    archives: Sequence[Archive] = ()
+    archives: Sequence[Summary] = ()
     damaged: Mapping[str, str]
 
 
@@ -66,7 +66,7 @@ def _decided(contents: Contents, backups: Backups, recent: timedelta, now: datet
     return False, _objection(contents, backups, own, recent, now) + stopped
 
 
-def relied_on(contents: Contents, backups: Backups, recent: timedelta, now: datetime) -> Archive | None:
+def relied_on(contents: Contents, backups: Backups, recent: timedelta, now: datetime) -> Summary | None:
     """The archive that allows the deletion."""
     return next(
         (
@@ -78,11 +78,11 @@ def relied_on(contents: Contents, backups: Backups, recent: timedelta, now: date
     )
 
 
-def _is_of(archive: Archive, contents: Contents) -> bool:
-    return archive.source.identity == contents.identity and contents.volume in archive.source.volumes
+def _is_of(archive: Summary, contents: Contents) -> bool:
+    return archive.identity == contents.identity and contents.volume in archive.volumes
 
 
-def _objection(contents: Contents, backups: Backups, own: Sequence[Archive], recent: timedelta, now: datetime) -> str:
+def _objection(contents: Contents, backups: Backups, own: Sequence[Summary], recent: timedelta, now: datetime) -> str:
     """What is wrong with the newest backup, the one that people expect to count."""
     newest = max([*(archive.id for archive in backups.archives), *backups.damaged], default=None)
     if newest is None:
@@ -90,10 +90,10 @@ def _objection(contents: Contents, backups: Backups, own: Sequence[Archive], rec
     if newest in backups.damaged:
         return f"its newest backup {newest} is damaged: {backups.damaged[newest]}"
     archive = own[0] if own else backups.archives[0]
-    if archive.source.identity != contents.identity:
+    if archive.identity != contents.identity:
         return f"never backed up: the backups of {archive.target} are of another server"
     if not own:
-        return f"never backed up: the backups of {archive.target} are of its volume {', '.join(archive.source.volumes)}"
+        return f"never backed up: the backups of {archive.target} are of its volume {', '.join(archive.volumes)}"
     if archive.snapshot - now > _SKEW:
         return f"its newest backup {archive.id} lies in the future: which clock is wrong?"
     if not archive.complete:
@@ -101,7 +101,7 @@ def _objection(contents: Contents, backups: Backups, own: Sequence[Archive], rec
     return f"its newest backup {archive.id} is {_age(archive, now)} old, more than {_words(recent)}"
 
 
-def _age(archive: Archive, now: datetime) -> str:
+def _age(archive: Summary, now: datetime) -> str:
     return _words(max(now - archive.snapshot, timedelta()))
 
 

@@ -13,14 +13,23 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from dbguard import compose
-from dbguard.archive import Archive
+from dbguard.archive import Summary
 from dbguard.argv import Invocation
 from dbguard.catalog import Catalog
 from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
 from dbguard.discover import is_database_image, looks_like_database, name_of, own_container
 from dbguard.engines import ENGINES
-from dbguard.errors import ArchiveDamaged, Busy, DbguardError, InternalError, NotFound, NotSetUp, Refused
+from dbguard.errors import (
+    ArchiveDamaged,
+    Busy,
+    DbguardError,
+    InternalError,
+    NotFound,
+    NotSetUp,
+    Refused,
+    StorageUnavailable,
+)
 from dbguard.freshness import Backups, Contents, decide, relied_on
 from dbguard.model import Container, Mount, TargetName, Verdict, VolumeVerdict
 
@@ -101,23 +110,28 @@ def _judged(contents: Contents, catalogs: Sequence[Catalog], recent: timedelta, 
     return verdict
 
 
-def _without_damage(catalogs: Sequence[Catalog], archive: Archive, backups: Backups) -> Backups:
+def _without_damage(catalogs: Sequence[Catalog], summary: Summary, backups: Backups) -> Backups:
     """Reads the archive that would be relied on: a listing shows its size, only reading shows its bytes."""
-    reason = ""
+    reason, failure = "", None
     for catalog in catalogs:
         try:
+            archive = catalog.archive(summary)
             for blob in archive.blobs.values():
                 deque(catalog.chunks(archive, blob), maxlen=0)
         except (ArchiveDamaged, NotFound) as error:
             reason = str(error)
+        except StorageUnavailable as error:
+            failure = error
         else:
             return backups
-    others = [one for one in backups.archives if one.id != archive.id]
-    return Backups(archives=others, damaged={**backups.damaged, archive.id: reason})
+    if failure is not None:
+        raise failure
+    others = [one for one in backups.archives if one.id != summary.id]
+    return Backups(archives=others, damaged={**backups.damaged, summary.id: reason})
 
 
 def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple[Backups, DbguardError | None]:
-    archives: list[Archive] = []
+    archives: list[Summary] = []
     damaged: dict[str, str] = {}
     failure: DbguardError | None = None
     for catalog in catalogs:
@@ -129,7 +143,7 @@ def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple
             except DbguardError as error:
                 failure = error
             else:
-                archives += listing.archives
+                archives += [stored.summary for stored in listing.archives]
                 damaged |= {bad.id: bad.reason for bad in listing.damaged}
     archives.sort(key=lambda archive: archive.id, reverse=True)
     return Backups(archives=archives, damaged=damaged), failure

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from dbguard import __version__
 from dbguard.archive import FORMAT, Archive, Database, Owner, Software, Source
-from dbguard.catalog import DATA
 from dbguard.intake import Intake
 from dbguard.model import Target
 from dbguard.obstacles import Obstacle
@@ -52,7 +51,7 @@ def describe(
         complete=not reasons,
         partial_reasons=reasons,
         options=options,
-        blobs={"data": intake.blob(DATA)},
+        blobs={"data": intake.blob()},
         largest_statement=intake.checker.largest_statement,
         warnings=_warnings(databases, left_out),
     )

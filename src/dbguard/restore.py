@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dbguard import inventory, sql
 from dbguard.archive import Archive, Database
@@ -18,7 +19,7 @@ from dbguard.errors import DbguardError, ExecFailed, NotFound, QueryFailed, Rest
 from dbguard.lock import target_lock
 from dbguard.model import Progress, Target
 from dbguard.report import Report, Throttled, quiet
-from dbguard.script import Script
+from dbguard.script import Script, packed
 
 _CASE = "lower_case_table_names"
 _LOCK_WAIT = 30
@@ -120,23 +121,25 @@ def restore(
     containers: Containers,
     catalog: Catalog,
     settings: Settings,
+    keys: Sequence[Any] = (),
     replace_existing: bool = False,
     report: Report = quiet,
 ) -> None:
-    """Carries the plan out. No byte reaches the server before the stored checksum was found right."""
+    """Carries the plan out. No byte reaches the server before the stored checksum was found right, and an
+    encrypted archive was opened to its end with one of the `keys`."""
     if todo.replaced and not replace_existing:
         raise RestoreFailed(
             f"{todo.target.name}: {', '.join(todo.replaced)} holds data",
             hint="give --replace to drop it first, or restore under another name with --database NAME:NEWNAME",
         )
     with target_lock(settings.state, todo.target.name):
-        _check_whole(todo.archive, catalog, report)
+        _check_whole(todo.archive, catalog, keys, report)
         _check_unchanged(todo, containers)
         session = sql.session(containers, todo.target)
         _drop(todo, session, settings)
         try:
             with _packet(session, todo):
-                _load(todo, containers, catalog, settings, report)
+                _load(todo, containers, catalog, settings, keys, report)
             _compare(todo, session)
         except BaseException as error:
             _undo(todo, session)
@@ -144,10 +147,10 @@ def restore(
             raise
 
 
-def _check_whole(archive: Archive, catalog: Catalog, report: Report) -> None:
+def _check_whole(archive: Archive, catalog: Catalog, keys: Sequence[Any], report: Report) -> None:
     blob = archive.blobs["data"]
     throttled, done = Throttled(report), 0
-    for chunk in catalog.chunks(archive, blob):
+    for chunk in packed(catalog, archive, blob, keys):
         done += len(chunk)
         share = blob.plain_size * done // max(blob.size, 1)
         throttled(lambda share=share: _progress(archive, "checking", share))  # type: ignore[misc]
@@ -177,10 +180,17 @@ def _drop(todo: RestorePlan, session: sql.Session, settings: Settings) -> None:
         gone.append(name)
 
 
-def _load(todo: RestorePlan, containers: Containers, catalog: Catalog, settings: Settings, report: Report) -> None:
+def _load(
+    todo: RestorePlan,
+    containers: Containers,
+    catalog: Catalog,
+    settings: Settings,
+    keys: Sequence[Any],
+    report: Report,
+) -> None:
     argv = ENGINES[todo.target.server.engine].client(todo.target.programs.client, todo.target.server.socket)
     command = Command(argv=argv, login=todo.target.login, feed=True)
-    script = Script(todo.archive, {saved.name: name for saved, name in todo.databases}, catalog, report)
+    script = Script(todo.archive, {saved.name: name for saved, name in todo.databases}, catalog, report, keys=keys)
     fence = f"fence-{command.tag}"
     said = b""
     try:

@@ -6,18 +6,16 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
 
 from dbguard.backup import Wish, back_up
-from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.containers import Containers
-from dbguard.discover import Scope, discover, looks_like_database, name_of, own_container
-from dbguard.errors import ConfigError, DbguardError, NothingToDump, StorageUnavailable
+from dbguard.copies import Copies
+from dbguard.discover import Scope, discover, looks_like_database, name_of
+from dbguard.errors import DbguardError, NothingToDump, StorageUnavailable
 from dbguard.model import Container, Sighting, Target, TargetName
-from dbguard.prune import prune
 from dbguard.schedule import Schedule
+from dbguard.upkeep import keep_up
 
 _UNTIL_A_DATABASE = timedelta(minutes=1)
 _AFTER_A_FAILURE = timedelta(minutes=10)
@@ -31,9 +29,9 @@ class Keeper:
     """Backs up what is due. A target is due when its schedule has passed since its newest archive: what must
     survive a restart is in the storage, and a slot missed while nothing ran is caught up once."""
 
-    def __init__(self, containers: Containers, catalog: Catalog, settings: Settings, scope: Scope) -> None:
+    def __init__(self, containers: Containers, copies: Copies, settings: Settings, scope: Scope) -> None:
         self._containers = containers
-        self._catalog = catalog
+        self._copies = copies
         self._settings = settings
         self._scope = scope
         self._schedule = Schedule(settings.schedule)
@@ -73,10 +71,10 @@ class Keeper:
 
     def _newest(self, name: TargetName) -> datetime | None:
         try:
-            archives = self._catalog.listing(name).archives
+            archives = self._copies.listing(name).stored
         except StorageUnavailable:
             return None  # the first backup sets the storage up, or says what is wrong
-        return archives[0].snapshot if archives else None
+        return archives[0].summary.snapshot if archives else None
 
     def _serve(self, seen: Sighting, now: datetime) -> None:
         if seen.target is None or seen.why_not is not None:
@@ -97,52 +95,30 @@ class Keeper:
 
     def _back_up(self, target: Target) -> None:
         log.info("%s: backing up", target.name)
-        archive = back_up(
-            target, containers=self._containers, catalog=self._catalog, settings=self._settings, wish=Wish()
+        outcome = back_up(
+            target,
+            containers=self._containers,
+            catalogs=self._copies.catalogs,
+            settings=self._settings,
+            wish=Wish(),
         )
+        archive = outcome.archive
         for remark in (*archive.warnings, *(f"partial: {reason}" for reason in archive.partial_reasons)):
             log.warning("%s: %s", target.name, remark)
+        for reason in archive.suspicious:
+            log.warning("%s: %s is suspicious: %s; `dbguard confirm` if it is right", target.name, archive.id, reason)
         log.info("%s: saved %s, %d bytes", target.name, archive.id, archive.size)
-        plan = prune(target.name, catalog=self._catalog, policy=self._settings.policy, state=self._settings.state)
-        for removed in plan.remove:
-            log.info("%s: removed %s: no rule keeps it", target.name, removed.id)
+        for url, error in outcome.failed.items():
+            log.error("%s: %s is not in %s: %s", target.name, archive.id, url, error)
+        done = keep_up(outcome, copies=self._copies, settings=self._settings, now=datetime.now(UTC), say=log.info)
+        for trouble in (*done.uncopied, *done.unpruned):
+            log.error("%s: %s", target.name, trouble)
 
     def _say(self, about: str, what: str) -> None:
         """Once per change: a look every few seconds must not fill the log."""
         if self._said.get(about) != what:
             self._said[about] = what
             log.info("%s: %s", about, what)
-
-
-def check_storage(containers: Containers, url: str) -> None:
-    """Refuses a folder that dies with the container, or with the volumes it is there to protect."""
-    own = own_container(containers)
-    parts = urlsplit(url)
-    if own is None or parts.scheme != "file":
-        return
-    folder = PurePosixPath(unquote(parts.path))
-    mounts = sorted(own.mounts, key=lambda mount: len(mount.destination))
-    holding = [mount for mount in mounts if folder.is_relative_to(mount.destination)]
-    if not holding or holding[-1].kind not in {"bind", "volume"}:
-        raise ConfigError(
-            f"{folder} is not a mount: archives there would die with this container",
-            hint=f"mount a folder of the host: volumes: [./backups:{folder}]",
-        )
-    volume = holding[-1].name
-    if (
-        holding[-1].kind == "volume"
-        and volume is not None
-        and _dies_with(containers, volume, own, holding[-1].anonymous)
-    ):
-        raise ConfigError(
-            f"{folder} is a volume of this compose project: `down --volumes` deletes it together with the data",
-            hint=f"mount a folder of the host instead: volumes: [./backups:{folder}]",
-        )
-
-
-def _dies_with(containers: Containers, volume: str, own: Container, anonymous: bool) -> bool:
-    labels = containers.volume_labels(volume) or {}
-    return anonymous or (own.project is not None and labels.get("com.docker.compose.project") == own.project)
 
 
 def configure_log() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from dbguard.archive import Archive, Database
+from dbguard.archive import Archive, Blob, Database
 from dbguard.catalog import Catalog
+from dbguard.encryption import opened
 from dbguard.errors import ArchiveDamaged
 from dbguard.model import Progress
 from dbguard.report import Report, Throttled, quiet
@@ -21,10 +23,19 @@ _BATCH = 256 << 10
 class Script:
     """Iterates over SQL in pieces of some 256 KiB, and knows which line of it belongs to which object."""
 
-    def __init__(self, archive: Archive, names: Mapping[str, str], catalog: Catalog, report: Report = quiet) -> None:
-        """`names` says which databases to load, and under which name."""
+    def __init__(
+        self,
+        archive: Archive,
+        names: Mapping[str, str],
+        catalog: Catalog,
+        report: Report = quiet,
+        *,
+        keys: Sequence[Any] = (),
+    ) -> None:
+        """`names` says which databases to load, and under which name; `keys` open an encrypted archive."""
         self._archive = archive
         self._catalog = catalog
+        self._keys = keys
         self._selection = _Selection(archive, names)
         self._report = Throttled(report)
         self._places: list[tuple[int, str]] = []
@@ -55,7 +66,7 @@ class Script:
         blob = self._archive.blobs["data"]
         meter = Meter()
         scanner = Scanner()
-        for chunk in metered(unpacked(self._catalog.chunks(self._archive, blob)), meter):
+        for chunk in metered(unpacked(packed(self._catalog, self._archive, blob, self._keys)), meter):
             yield from scanner.feed(chunk)
             self._report(lambda: self._progress(meter.size))
         yield from scanner.close()
@@ -73,6 +84,12 @@ class Script:
         current = self._places[-1][1] if self._places else ""
         total = self._archive.blobs["data"].plain_size
         return Progress(target=self._archive.target, phase="loading", done=done, total=total, current=current)
+
+
+def packed(catalog: Catalog, archive: Archive, blob: Blob, keys: Sequence[Any]) -> Iterator[bytes]:
+    """A blob as it was before it was encrypted. Raises NoKey."""
+    chunks = catalog.chunks(archive, blob)
+    return opened(chunks, keys, made_for=blob.recipients) if blob.recipients else chunks
 
 
 class _Selection:

@@ -49,13 +49,14 @@ def answer(
     *,
     out: Callable[[bytes], object],
     message: Callable[[str], None],
+    secret: bytes | None = None,
 ) -> int:
-    """Runs the same command in the sidecar and returns its exit code.
+    """Runs the same command in the sidecar and returns its exit code. It finds the `secret` in SECRET_FILE.
 
     When this process dies, the command in the sidecar is stopped as well.
     """
     seal = secrets.token_hex(8).encode()
-    command = Command(argv=("sh", "-c", _SEALED, seal.decode(), "dbguard", *arguments), login=Login())
+    command = Command(argv=("sh", "-c", _SEALED, seal.decode(), "dbguard", *arguments), login=Login(), secret=secret)
     length = len(seal) + len(" 000")
     held = b""
     with containers.start(sidecar.id, command, env={ANSWERING: __version__}) as process:

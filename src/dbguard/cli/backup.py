@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 import click
 
 from dbguard.archive import Archive
-from dbguard.backup import Wish, back_up
+from dbguard.backup import Outcome, Wish, back_up
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import meant, reachable
 from dbguard.errors import DbguardError, DumpFailed, Partly, UsageError
 from dbguard.model import Sighting, Target
+from dbguard.upkeep import Upkeep, keep_up
 
 
 @click.group("backup")
@@ -53,11 +56,25 @@ def now(
     sought = sought or [partial(reachable, seen) for seen in meant(_in_scope(world))]
     done, failed = _each(world, sought, wish)
     if as_json:
-        output.emit({"archives": [_facts(archive) for archive in done], "failed": [str(error) for error in failed]})
+        output.emit({"archives": [_facts(one) for one in done], "failed": [str(error) for error in failed]})
     if len(sought) == 1 and failed:
         raise failed[0]
     if failed:
         raise (Partly if done else DumpFailed)(f"{len(failed)} of {len(sought)} targets failed")
+    if uncopied := sum(1 for one in done if one.uncopied):
+        raise Partly(
+            f"{output.count(uncopied, 'archive')} not in every storage",
+            hint="the next backup of the same target makes the missing copies",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """A backup that was saved, and what of it was not as it should be."""
+
+    outcome: Outcome
+    uncopied: tuple[str, ...]
+    unpruned: tuple[str, ...]
 
 
 def _in_scope(world: World) -> list[Sighting]:
@@ -69,9 +86,9 @@ def _in_scope(world: World) -> list[Sighting]:
     return world.sightings
 
 
-def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> tuple[list[Archive], list[DbguardError]]:
+def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> tuple[list[_Done], list[DbguardError]]:
     """One target after the other: a failure neither stops nor hides the rest."""
-    done: list[Archive] = []
+    done: list[_Done] = []
     failed: list[DbguardError] = []
     for find in sought:
         try:
@@ -85,22 +102,35 @@ def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> t
     return done, failed
 
 
-def _one(world: World, target: Target, wish: Wish) -> Archive:
+def _one(world: World, target: Target, wish: Wish) -> _Done:
     with output.progress() as report:
-        archive = back_up(
+        outcome = back_up(
             target,
             containers=world.containers,
-            catalog=world.catalog,
+            catalogs=world.copies.catalogs,
             settings=world.settings,
             wish=wish,
             report=report,
         )
+    archive = outcome.archive
     output.say(f"saved   {summary(archive)}")
-    for warning in archive.warnings:
-        output.say(f"warning {output.printable(warning)}")
-    for reason in archive.partial_reasons:
-        output.say(f"partial {output.printable(reason)}")
-    return archive
+    for remark in remarks(archive):
+        output.say(output.printable(remark))
+    upkeep = Upkeep()
+    if not wish.databases:  # else it is no backup of this target that could stand for an older one
+        upkeep = keep_up(outcome, copies=world.copies, settings=world.settings, now=datetime.now(UTC), say=output.say)
+    uncopied = [f"not in {url}: {error}" for url, error in outcome.failed.items()] + upkeep.uncopied
+    for what in (*uncopied, *upkeep.unpruned):
+        output.say(f"failed  {output.printable(what)}")
+    return _Done(outcome=outcome, uncopied=tuple(uncopied), unpruned=tuple(upkeep.unpruned))
+
+
+def remarks(archive: Archive) -> Iterator[str]:
+    """What a person should know about an archive that was saved."""
+    yield from (f"warning {warning}" for warning in archive.warnings)
+    yield from (f"partial {reason}" for reason in archive.partial_reasons)
+    for reason in archive.suspicious:
+        yield f"suspicious {reason}: `restore --latest` skips it; if it is right: dbguard confirm {archive.id}"
 
 
 def summary(archive: Archive) -> str:
@@ -115,5 +145,15 @@ def summary(archive: Archive) -> str:
     )
 
 
-def _facts(archive: Archive) -> dict[str, object]:
-    return {"id": archive.id, "target": archive.target, "size": archive.size, "complete": archive.complete}
+def _facts(done: _Done) -> dict[str, object]:
+    archive = done.outcome.archive
+    return {
+        "id": archive.id,
+        "target": archive.target,
+        "size": archive.size,
+        "complete": archive.complete,
+        "suspicious": list(archive.suspicious),
+        "copies": [catalog.url for catalog in done.outcome.saved],
+        "uncopied": list(done.uncopied),
+        "unpruned": list(done.unpruned),
+    }

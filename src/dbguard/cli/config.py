@@ -6,6 +6,7 @@ import click
 
 from dbguard.cli import output
 from dbguard.cli.world import World
+from dbguard.encryption import identities, recipients
 from dbguard.schedule import Schedule
 from dbguard.storages import open_storage
 
@@ -26,8 +27,11 @@ def check(ctx: click.Context) -> None:
     """
     settings = World(ctx).settings
     Schedule(settings.schedule)
-    open_storage(settings.storage_url)
-    output.say(f"the configuration is valid; archives go to {settings.storage_url}")
+    for url in settings.storage_urls:
+        open_storage(url, settings.bucket_options(url))
+    recipients(settings.recipients, settings.recipients_file)
+    identities(settings.identity_file)
+    output.say(f"the configuration is valid; archives go to {' and '.join(settings.storage_urls)}")
 
 
 @config_command.command("show")

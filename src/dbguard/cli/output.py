@@ -35,6 +35,12 @@ def confirm(*, replace: bool) -> None:
         raise DbguardError("not restored, nothing was changed")
 
 
+def confirm_removal() -> None:
+    """Asks before archives go. Raises DbguardError when the answer is no."""
+    if not click.confirm("remove these archives?", err=True):
+        raise DbguardError("nothing was removed")
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns on stdout; the last one takes what room is left."""
     lines = [columns, *([printable(cell) for cell in row] for row in rows)]

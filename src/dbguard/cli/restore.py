@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from pathlib import Path
 
 import click
 
 from dbguard.archive import Archive
+from dbguard.catalog import Catalog
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.errors import ArchiveDamaged, NotFound, UsageError
+from dbguard.copies import Copied
+from dbguard.encryption import identities
+from dbguard.errors import ArchiveDamaged, NotFound, StorageError, UsageError
 from dbguard.model import Target, TargetName
 from dbguard.restore import RestorePlan, plan, restore
+from dbguard.suspicion import latest
 
 
 @click.command("restore")
@@ -20,6 +26,7 @@ from dbguard.restore import RestorePlan, plan, restore
 @click.option("--latest", is_flag=True, help="The newest complete archive of the target.")
 @click.option("--id", "archive_id", help="This archive; the beginning of its id is enough.")
 @click.option("--database", metavar="NAME[:NEWNAME]", help="Only this database, optionally under another name.")
+@click.option("--identity", type=click.Path(path_type=Path), help="The file of the private key, where it is encrypted.")
 @click.option("--into", metavar="TARGET", help="Load into this running database instead.")
 @click.option("--replace", is_flag=True, help="Drop databases of the same name first, with all they hold.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -33,6 +40,7 @@ def restore_command(
     latest: bool,
     archive_id: str | None,
     database: str | None,
+    identity: Path | None,
     into: str | None,
     replace: bool,
     dry_run: bool,
@@ -49,7 +57,9 @@ def restore_command(
     if latest == (archive_id is not None):
         raise UsageError("say which archive: either --latest or --id ID")
     world = World(ctx)
-    archive = _archive(world, target, archive_id)
+    found = _archive(world, target, archive_id)
+    catalog, archive = _nearest(found)
+    keys = identities(identity or world.settings.identity_file)
     old, _, new = (database or "").partition(":")
     todo = plan(
         archive,
@@ -69,42 +79,52 @@ def restore_command(
         restore(
             todo,
             containers=world.containers,
-            catalog=world.catalog,
+            catalog=catalog,
             settings=world.settings,
+            keys=keys,
             replace_existing=replace,
             report=report,
         )
     output.say(f"restored {archive.id} into {todo.target.name}: every object that was saved is there")
 
 
-def _archive(world: World, wanted: str | None, archive_id: str | None) -> Archive:
+def _archive(world: World, wanted: str | None, archive_id: str | None) -> Copied:
     names = world.stored_target(wanted)
     if archive_id is not None:
-        return world.catalog.find(archive_id, names)
+        return world.copies.find(archive_id, names)
     if wanted is None or "/" not in wanted:  # a short name is meant for this project, if there is one here
         names = [name for name in names if world.scope.project in {None, name.project}]
     if not names:
         here = f" of project {world.scope.project}" if world.scope.project else ""
-        raise NotFound(f"no archives of {wanted or 'any target'}{here} in {world.catalog.url}")
+        raise NotFound(f"no archives of {wanted or 'any target'}{here} in {world.copies}")
     if len(names) > 1:
         raise UsageError(f"there are several targets: {', '.join(map(str, names))}", hint="name one of them")
     return _newest(world, names[0])
 
 
-def _newest(world: World, name: TargetName) -> Archive:
-    """The newest complete one; a partial one only where there is no other. Says what it passes over."""
-    listing = world.catalog.listing(name)
-    for bad in listing.damaged:
-        output.say(f"skipped {bad.id}: damaged: {bad.reason}")
-    if not listing.archives and listing.damaged:
-        raise ArchiveDamaged(f"every archive of {name} in {world.catalog.url} is damaged")
-    if not listing.archives:
-        raise NotFound(f"no good archive of {name} in {world.catalog.url}")
-    newest = next((archive for archive in listing.archives if archive.complete), listing.archives[0])
-    for archive in listing.archives:
-        if archive.id > newest.id:
-            output.say(f"skipped {archive.id}: partial: {'; '.join(archive.partial_reasons)}")
-    return newest
+def _newest(world: World, name: TargetName) -> Copied:
+    """The one that `latest` means. Says what it passes over, and which storage could not be asked."""
+    merged = world.copies.listing(name)
+    for error in merged.unreadable.values():
+        output.say(f"warning: a newer one may be where nobody can look: {output.printable(str(error))}")
+    for url, bad in merged.damaged:
+        output.say(f"skipped {bad.id} in {url}: damaged: {bad.reason}")
+    chosen, skipped = latest(merged.stored)
+    for archive_id, why in skipped.items():
+        output.say(f"skipped {archive_id}: {output.printable(why)}")
+    if chosen is not None:
+        return next(copied for copied in merged.archives if copied.stored.id == chosen.id)
+    if merged.damaged and not merged.archives:
+        raise ArchiveDamaged(f"every archive of {name} in {world.copies} is damaged")
+    raise NotFound(f"no good archive of {name} in {world.copies}", hint="`dbguard list` shows what there is")
+
+
+def _nearest(found: Copied) -> tuple[Catalog, Archive]:
+    """The first storage of those that hold it which still answers."""
+    for catalog in found.catalogs[:-1]:
+        with contextlib.suppress(StorageError, NotFound):
+            return catalog, catalog.archive(found.stored.summary)
+    return found.catalogs[-1], found.catalogs[-1].archive(found.stored.summary)
 
 
 def _running(world: World, wanted: str) -> Target:

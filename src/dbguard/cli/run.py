@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from dbguard.cli.world import World
-from dbguard.run import Keeper, check_storage, configure_log
+from dbguard.placement import check_placement
+from dbguard.run import Keeper, configure_log
 
 
 @click.command("run")
@@ -18,5 +19,6 @@ def run_command(ctx: click.Context) -> None:
     """
     world = World(ctx)
     configure_log()
-    check_storage(world.containers, world.settings.storage_url)
-    Keeper(world.containers, world.catalog, world.settings, world.scope).run()
+    for url in world.settings.storage_urls:
+        check_placement(world.containers, url)
+    Keeper(world.containers, world.copies, world.settings, world.scope).run()

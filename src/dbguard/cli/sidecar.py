@@ -7,15 +7,18 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dbguard import sidecar
 from dbguard.cli import output
+from dbguard.command import SECRET_FILE
 from dbguard.config import load
 from dbguard.containers import Containers
 from dbguard.discover import Scope, own_container
+from dbguard.errors import ConfigError
 from dbguard.model import Container, TargetName
 
 
@@ -32,10 +35,11 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
         if brain is None:
             command(ctx, **parameters)
             return
-        arguments = sys.argv[1:]
+        arguments, secret = _with_identity(sys.argv[1:], parameters.get("identity"))
         if parameters.get("yes") is False and not parameters.get("dry_run"):
-            arguments = _confirmed(containers, brain, arguments)
-        ctx.exit(_answer(containers, brain, arguments))
+            confirmed = _prune_confirmed if ctx.info_name == "prune" else _restore_confirmed
+            arguments = confirmed(containers, brain, arguments, secret)
+        ctx.exit(_answer(containers, brain, arguments, secret))
 
     return wrapper
 
@@ -62,13 +66,25 @@ def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:
     return Scope.of(containers, load(), parameters.get("project")).project
 
 
-def _confirmed(containers: Containers, brain: Container, arguments: list[str]) -> list[str]:
+def _prune_confirmed(containers: Containers, brain: Container, arguments: list[str], secret: bytes | None) -> list[str]:
+    """As for a restore: what would go is shown, and asked about, here."""
+    if not sys.stdin.isatty():
+        return arguments
+    if code := _answer(containers, brain, [*arguments, "--dry-run"], secret):
+        sys.exit(code)
+    output.confirm_removal()
+    return [*arguments, "--yes"]
+
+
+def _restore_confirmed(
+    containers: Containers, brain: Container, arguments: list[str], secret: bytes | None
+) -> list[str]:
     """The sidecar has no terminal: it prints the plan, the question is asked here, and what it showed is done."""
     if not sys.stdin.isatty():
         return arguments
     said: list[bytes] = []
     plan = [*arguments, "--dry-run", "--json"]
-    if code := sidecar.answer(containers, brain, plan, out=said.append, message=output.say):
+    if code := sidecar.answer(containers, brain, plan, out=said.append, message=output.say, secret=secret):
         sys.exit(code)
     output.confirm(replace="--replace" in arguments)
     rest = [word for word in arguments if word != "--latest"]
@@ -76,9 +92,22 @@ def _confirmed(containers: Containers, brain: Container, arguments: list[str]) -
     return [*rest, *shown, "--yes"]
 
 
-def _answer(containers: Containers, brain: Container, arguments: list[str]) -> int:
+def _with_identity(arguments: list[str], file: Path | None) -> tuple[list[str], bytes | None]:
+    """The private key is a file of this host: the sidecar gets its contents, and never keeps them."""
+    if file is None:
+        return arguments, None
+    try:
+        secret = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"identity {file}: {error.strerror}") from error
+    at = next(n for n, word in enumerate(arguments) if word == "--identity" or word.startswith("--identity="))
+    rest = arguments[at + 1 if "=" in arguments[at] else at + 2 :]
+    return [*arguments[:at], f"--identity={SECRET_FILE}", *rest], secret
+
+
+def _answer(containers: Containers, brain: Container, arguments: list[str], secret: bytes | None) -> int:
     def out(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    return sidecar.answer(containers, brain, arguments, out=out, message=output.say)
+    return sidecar.answer(containers, brain, arguments, out=out, message=output.say, secret=secret)

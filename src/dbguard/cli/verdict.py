@@ -47,7 +47,7 @@ def judge_command(ctx: click.Context, deletion: str) -> None:
 
 def _judged_here(world: World, deletion: Deletion) -> Verdict:
     return guard.judge(
-        world.containers, [world.catalog], deletion, recent=world.settings.guard.recent, now=datetime.now(UTC)
+        world.containers, world.copies.catalogs, deletion, recent=world.settings.guard.recent, now=datetime.now(UTC)
     )
 
 

@@ -11,10 +11,12 @@ import click
 from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
+from dbguard.copies import Copies
 from dbguard.discover import Scope, discover, fits, is_called, name_of, one
 from dbguard.errors import UsageError
 from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.storages import open_storage
+from dbguard.storages.readonly import ReadOnly
 
 _PATIENCE = 120.0
 """Seconds to wait for a server that is still starting."""
@@ -23,19 +25,22 @@ _PATIENCE = 120.0
 class World:
     """Settings, engine and catalog of this call."""
 
-    def __init__(self, ctx: click.Context, project: str | None = None) -> None:
+    def __init__(self, ctx: click.Context, project: str | None = None, *, read_only: bool = False) -> None:
         options = ctx.find_root().obj
         file = Path(options["config_file"]) if options["config_file"] else None
         self.settings = config.load(file, storage=options["storage"])
         self._project = project
+        self._read_only = read_only
 
     @cached_property
     def containers(self) -> Containers:
         return Containers.connect()
 
     @cached_property
-    def catalog(self) -> Catalog:
-        return Catalog(open_storage(self.settings.storage_url), self.settings.state)
+    def copies(self) -> Copies:
+        """The catalogs of all storages, nearest first."""
+        opened = [open_storage(url, self.settings.bucket_options(url)) for url in self.settings.storage_urls]
+        return Copies([Catalog(ReadOnly(one) if self._read_only else one, self.settings.state) for one in opened])
 
     @cached_property
     def scope(self) -> Scope:
@@ -68,7 +73,7 @@ class World:
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:
         """The targets in storage that fit; all of them when nothing was named."""
-        targets = self.catalog.targets()
+        targets = self.copies.targets()
         if wanted is None:
             return targets
         return [name for name in targets if wanted in {str(name), name.service}]

@@ -52,7 +52,7 @@ class Storage(Protocol):
         ...
 
     def folders(self, prefix: str = "") -> Iterator[str]:
-        """The names between `prefix` (empty, or ending with `/`) and the next `/`, each once, in the order of the keys."""
+        """The names between `prefix` (empty or ending with `/`) and the next `/`, each once, as the keys are sorted."""
         ...
 
     def delete(self, key: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,17 +19,19 @@ from dbguard.archive import Entry
 from dbguard.errors import AlreadyExists, ConfigError, NotFound, StorageError
 from dbguard.storages import keys
 from dbguard.storages.options import BucketOptions
-from dbguard.storages.s3_errors import code, translated
+from dbguard.storages.s3_download import Download
+from dbguard.storages.s3_errors import FAILURES, code, is_unknown, no_store, translated
 from dbguard.storages.s3_upload import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ATTEMPTS = 8
-"""Of one request, with growing pauses, by botocore's standard mode."""
-_RESUMES = 5
-"""How often a download that breaks is taken up again where it stopped."""
+_ATTEMPTS = 12
+"""Of one request, with growing pauses, by botocore's standard mode: half a minute in all, enough for a restart."""
+_CONNECT_SECONDS = 10.0
+"""Also for each block of a body that is sent."""
+_READ_SECONDS = 60.0
 
 
 class S3Storage:
@@ -54,7 +55,8 @@ class S3Storage:
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         if not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment or "@" in url:
-            raise ConfigError(f"storage {url} is no bucket's URL", hint="s3://bucket or s3://bucket/prefix")
+            shown = re.sub(r"(?s)(?<=//).*@|[?#].*", "…", url)  # what is cut out may be a secret
+            raise ConfigError(f"storage {shown} is no bucket's URL", hint="s3://bucket or s3://bucket/prefix")
         if prefix and not keys.is_plain(prefix):
             raise ConfigError(f"storage {url}: {prefix!r} cannot be a prefix", hint="letters, digits, '_', '.', '-'")
         return cls(connect(url, options), parts.netloc, prefix, options)
@@ -73,8 +75,8 @@ class S3Storage:
             raise
 
     @contextlib.contextmanager
-    def open(self, key: str) -> Iterator[_Reader]:
-        with contextlib.closing(_Reader(self._client, self._bucket, self._full(key), f"{self.url}/{key}")) as reader:
+    def open(self, key: str) -> Iterator[Download]:
+        with contextlib.closing(Download(self._client, self._bucket, self._full(key), f"{self.url}/{key}")) as reader:
             yield reader
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -101,18 +103,34 @@ class S3Storage:
         return None
 
     def leftovers(self) -> Iterator[Entry]:
-        """Uploads that never ended. No listing shows them, and the store keeps them, and bills them, for ever."""
-        with contextlib.suppress(NotFound):  # rclone's word for "none"
-            for page in self._pages("list_multipart_uploads", Prefix=self._prefix):
-                for found in page.get("Uploads", ()):
-                    key = found["Key"].removeprefix(self._prefix)
-                    yield Entry(key=key, size=0, modified=found["Initiated"], version=found["UploadId"])
+        """Uploads that never ended. No listing shows them, and the store keeps them, and bills them, for ever.
+
+        Raises StorageError where a store cannot list them: `doubts` then says so.
+        """
+        for page in self._pages("list_multipart_uploads", Prefix=self._prefix):
+            for found in page.get("Uploads", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                yield Entry(key=key, size=0, modified=found["Initiated"], version=found["UploadId"])
 
     def clear(self, leftover: Entry) -> None:
         with contextlib.suppress(NotFound), translated(f"{self.url}/{leftover.key}", bucket=self._bucket):
             Upload.cancel(self._client, self._bucket, self._prefix + leftover.key, leftover.version)
 
     def doubts(self) -> Iterator[str]:
+        yield from self._doubts_about_uploads()
+        yield from self._doubts_about_rules()
+
+    def _doubts_about_uploads(self) -> Iterator[str]:
+        try:
+            self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix, MaxUploads=1)
+        except ClientError as error:
+            if not _is_rclones_none(error):
+                why = "the store has no such list" if is_unknown(error) else code(error)
+                yield f"unfinished uploads cannot be listed ({why}): does the store remove them by itself?"
+        except FAILURES as error:
+            yield f"unfinished uploads cannot be listed: {error}"
+
+    def _doubts_about_rules(self) -> Iterator[str]:
         """Rules of the bucket that delete by themselves would delete the last good archive when backups stop."""
         try:
             answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
@@ -120,11 +138,11 @@ class S3Storage:
             if code(error) != "NoSuchLifecycleConfiguration":
                 yield f"its lifecycle rules cannot be read ({code(error)}): do they delete objects?"
             return
-        except BotoCoreError as error:
+        except FAILURES as error:
             yield f"its lifecycle rules cannot be read: {error}"
             return
         for rule in answer.get("Rules", ()):
-            if rule["Status"] == "Enabled" and "Expiration" in rule and self._concerns(_rule_prefix(rule)):
+            if _deletes_by_age(rule) and self._concerns(_rule_prefix(rule)):
                 name = rule.get("ID", "without a name")
                 yield f"the lifecycle rule {name} deletes archives by age, also the last good one: let dbguard prune"
 
@@ -134,10 +152,17 @@ class S3Storage:
     def _pages(self, operation: Any, **arguments: str) -> Iterator[dict[str, Any]]:  # noqa: ANN401 — a name boto3 lists
         pages = iter(self._client.get_paginator(operation).paginate(Bucket=self._bucket, **arguments))
         while True:
-            with translated(self.url, bucket=self._bucket):
-                page = next(pages, None)
+            try:
+                with translated(self.url, bucket=self._bucket):
+                    page = next(pages, None)
+            except NotFound as error:
+                if _is_rclones_none(error.__cause__):
+                    return
+                raise no_store(self.url) from error
             if page is None:
                 return
+            if not page.keys() & {"Name", "Bucket", "IsTruncated"}:
+                raise no_store(self.url)
             yield page
 
     def _exists(self, full: str) -> bool:
@@ -163,46 +188,10 @@ class S3Storage:
         return full
 
 
-class _Reader:
-    """One object from its beginning; taken up again where it stopped when the connection breaks."""
-
-    def __init__(self, client: S3Client, bucket: str, key: str, where: str) -> None:
-        self._get = functools.partial(client.get_object, Bucket=bucket, Key=key)
-        self._translated = functools.partial(translated, where, bucket=bucket)
-        self._position = 0
-        self._resumes = 0
-        with self._translated():
-            answer = self._get()
-        self._version, self._size, self._body = answer["ETag"], answer["ContentLength"], answer["Body"]
-
-    def read(self, size: int) -> bytes:
-        while True:
-            try:
-                with self._translated():
-                    data = self._body.read(size)
-                    if not data and size and self._position < self._size:
-                        raise StorageError("the object ends too early")
-            except StorageError:
-                self._resumes += 1
-                if self._resumes > _RESUMES:
-                    raise
-                self._resume()
-            else:
-                self._position += len(data)
-                return data
-
-    def close(self) -> None:
-        self._body.close()
-
-    def _resume(self) -> None:
-        self._body.close()
-        with self._translated():
-            answer = self._get(Range=f"bytes={self._position}-", IfMatch=self._version)
-        self._body = answer["Body"]
-
-
 def connect(url: str, options: BucketOptions) -> S3Client:
     """A client that several threads may use. Asks nobody yet. Raises ConfigError."""
+    if bool(options.access_key_id) != bool(options.secret_access_key):  # boto3 would sign with half of them
+        raise ConfigError(f"storage {url}: access_key_id and secret_access_key go together")
     session = botocore.session.get_session()
     # A list of thousands spends most of its time in the parser that botocore takes for times.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
@@ -210,8 +199,8 @@ def connect(url: str, options: BucketOptions) -> S3Client:
     when: Literal["when_supported", "when_required"] = "when_supported" if checks else "when_required"
     config = Config(
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        connect_timeout=10,
-        read_timeout=60,
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
         tcp_keepalive=True,
         max_pool_connections=16,
         request_checksum_calculation=when,
@@ -243,6 +232,18 @@ def _moment(text: str) -> datetime:
 
 def _entry(key: str, found: dict[str, Any]) -> Entry:
     return Entry(key=key, size=found["Size"], modified=found["LastModified"], version=found.get("ETag", ""))
+
+
+def _is_rclones_none(error: BaseException | None) -> bool:
+    """What it answers when asked for uploads and there are none. No other list fails with this."""
+    return isinstance(error, ClientError) and code(error) == "NoSuchUpload"
+
+
+def _deletes_by_age(rule: Any) -> bool:  # noqa: ANN401 — boto3's own dictionary
+    """Not one that only clears markers; nor one for tagged objects, as ours have no tags."""
+    chosen = rule.get("Filter", {})
+    tagged = "Tag" in chosen or "Tags" in chosen.get("And", {})
+    return rule["Status"] == "Enabled" and not tagged and bool(rule.get("Expiration", {}).keys() & {"Days", "Date"})
 
 
 def _rule_prefix(rule: Any) -> str:  # noqa: ANN401 — boto3's own dictionary

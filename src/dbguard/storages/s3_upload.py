@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import secrets
+import threading
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from dbguard.errors import AlreadyExists, NotFound, StorageError
-from dbguard.storages.s3_errors import code, is_conflict, is_unknown_condition, translated, translation
+from dbguard.errors import AlreadyExists, NotFound, StorageError, StorageUnavailable
+from dbguard.storages.s3_errors import FAILURES, code, is_conflict, is_unknown_condition, no_store, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
 
@@ -25,6 +28,9 @@ _LANES = 3
 _TOKEN = "dbguard-write"  # noqa: S105 — the name of a piece of metadata
 _CHECKSUMS = {"ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA256"}
 _ABORTS = 5
+_LOOKS = 5
+_LOOK_SECONDS = 0.1
+"""Between the first two looks at what was written; twice as long each time."""
 _CONDITION = {"IfNoneMatch": "*"}
 
 
@@ -58,6 +64,8 @@ class Upload:
         self._pool: ThreadPoolExecutor | None = None
         self._parts: list[Future[dict[str, Any]]] = []
         self._moving: deque[Future[dict[str, Any]]] = deque()
+        self._stop = threading.Event()
+        self._perhaps_there = False
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -83,9 +91,13 @@ class Upload:
 
     def abort(self) -> None:
         """Leaves nothing behind, as far as the store still answers."""
+        self._stop.set()
         self._end_threads()
-        if self._id is not None:
-            with contextlib.suppress(StorageError, NotFound), translated(self._where, bucket=self._bucket):
+        with contextlib.suppress(*FAILURES):
+            if self._perhaps_there and self._is_ours():
+                self._client.delete_object(Bucket=self._bucket, Key=self._key)
+        with contextlib.suppress(*FAILURES):
+            if self._id is not None:
                 self.cancel(self._client, self._bucket, self._key, self._id)
 
     @staticmethod
@@ -106,8 +118,10 @@ class Upload:
 
     def _send_part(self) -> None:
         if self._id is None or self._pool is None:
-            with translated(self._where, bucket=self._bucket):
+            with self._translated():
                 answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key, **self._headers)
+            if "UploadId" not in answer:
+                raise no_store(self._where)
             self._id = answer["UploadId"]
             self._pool = ThreadPoolExecutor(_LANES, thread_name_prefix="upload")
         while len(self._moving) >= _LANES:
@@ -118,15 +132,26 @@ class Upload:
 
     def _upload_part(self, upload_id: str, number: int, data: bytes) -> dict[str, Any]:
         """In a thread. botocore sends the part again from this buffer when it must."""
+        body = _Stoppable(data, self._stop)
         answer = self._client.upload_part(
-            Bucket=self._bucket, Key=self._key, UploadId=upload_id, PartNumber=number, Body=data
+            Bucket=self._bucket, Key=self._key, UploadId=upload_id, PartNumber=number, Body=body
         )
+        if "ETag" not in answer:
+            raise no_store(self._where)
         checksums = {name: value for name, value in answer.items() if name in _CHECKSUMS}
         return {"PartNumber": number, "ETag": answer["ETag"], **checksums}
 
     def _result(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
-        with translated(self._where, bucket=self._bucket):
+        with self._translated():
             return future.result()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self._where, bucket=self._bucket):
+                yield
+        except NotFound as error:  # to a writer that is no answer: it looks for nothing
+            raise StorageError(f"{self._where}: it is gone while it was written: did somebody abort it?") from error
 
     def _taken(self) -> bytes:
         data = b"".join(self._pieces)
@@ -154,6 +179,7 @@ class Upload:
     def _publish(self, send: Callable[[dict[str, Any]], None]) -> None:
         """Once, unless the store does not know conditions. An error may be a lost answer: then it is ours after all."""
         self._size += self._held
+        self._perhaps_there = True
         try:
             try:
                 send(_CONDITION)
@@ -161,39 +187,65 @@ class Upload:
                 if not is_unknown_condition(error):
                     raise
                 send({})
-        except (ClientError, BotoCoreError) as error:
+        except FAILURES as error:
             if self._is_ours():
                 return
             if isinstance(error, ClientError) and is_conflict(error):
                 raise AlreadyExists(f"{self._where} exists already; nothing is ever overwritten") from error
-            if isinstance(error, ClientError) and code(error) == "NoSuchUpload":
-                raise StorageError(f"{self._where}: somebody else has aborted this upload") from error
-            with translated(self._where, bucket=self._bucket):
+            with self._translated():
                 raise
 
     def _is_ours(self) -> bool:
         try:
             return self._stored().get("word") == self._word
-        except (ClientError, BotoCoreError):
+        except FAILURES:
             return False
 
     def _check(self) -> None:
         """What arrived must be what was sent."""
         try:
-            stored = self._stored()
-        except ClientError as error:
-            if code(error) in {"403", "AccessDenied"}:
+            with translated(self._where, bucket=self._bucket):
+                size = self._seen()["size"]
+        except NotFound as error:
+            raise StorageError(f"{self._where}: the store took it, but does not have it") from error
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, ClientError) and code(error.__cause__) in {"403", "AccessDenied"}:
                 return  # an account that may only write; its answer said that all went well
-            raise translation(self._where, self._bucket, error) from error
-        except BotoCoreError as error:
-            raise StorageError(f"{self._where}: written, but it cannot be looked at: {error}") from error
-        if stored["size"] != self._size:
-            if stored["word"] == self._word:
-                with contextlib.suppress(ClientError, BotoCoreError):
-                    self._client.delete_object(Bucket=self._bucket, Key=self._key)
-            raise StorageError(f"{self._where}: {self._size} bytes were sent, the store has {stored['size']}")
+            raise
+        if size != self._size:
+            raise StorageError(f"{self._where}: {self._size} bytes were sent, the store has {size}")
+
+    def _seen(self) -> dict[str, Any]:
+        """Some stores hide an object for a moment when two write it: rclone does."""
+        for look in range(_LOOKS - 1):
+            try:
+                return self._stored()
+            except ClientError as error:
+                if code(error) != "404":
+                    raise
+            time.sleep(_LOOK_SECONDS * 2**look)
+        return self._stored()
 
     def _stored(self) -> dict[str, Any]:
         answer = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        words = {name.lower(): value for name, value in answer["Metadata"].items()}  # some stores change the case
-        return {"size": answer["ContentLength"], "word": words.get(_TOKEN)}
+        words = {
+            name.lower(): value for name, value in answer.get("Metadata", {}).items()
+        }  # some stores change the case
+        return {"size": answer.get("ContentLength"), "word": words.get(_TOKEN)}
+
+
+class _Stoppable(io.BytesIO):
+    """A part's bytes; reading them fails once nobody wants them any more, or a slow store would hold up a stop."""
+
+    def __init__(self, data: bytes, stop: threading.Event) -> None:
+        super().__init__(data)
+        self._stop = stop
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise _Stopped
+        return super().read(size)
+
+
+class _Stopped(BaseException):
+    """No Exception: botocore would try again."""

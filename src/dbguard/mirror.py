@@ -1,0 +1,79 @@
+"""Make the copies that an earlier run could not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from dbguard import retention
+from dbguard.archive import Stored
+from dbguard.catalog import Catalog
+from dbguard.config import Settings
+from dbguard.copies import Copied, Copies
+from dbguard.errors import DbguardError
+from dbguard.layout import MANIFEST
+from dbguard.model import TargetName
+from dbguard.storages import Storage
+from dbguard.stream import read_whole
+
+
+def missing(copied: Sequence[Copied], here: Sequence[Stored], kept: set[str]) -> list[Copied]:
+    """Of the archives in any storage those that one storage should have and has not, oldest first.
+
+    It should have what its own rules would keep, from its oldest archive on: what is older was pruned, or the
+    storage was added later. An empty one gets the newest.
+    """
+    ids = {stored.id for stored in here}
+    since = min(ids, default=max((one.stored.id for one in copied), default=""))
+    return [
+        one for one in reversed(copied) if one.stored.id >= since and one.stored.id in kept and one.stored.id not in ids
+    ]
+
+
+def repair(
+    name: TargetName, *, copies: Copies, settings: Settings, now: datetime
+) -> Iterator[tuple[Stored, str, DbguardError | None]]:
+    """Copies what is missing, and says of each archive and storage whether that went well."""
+    merged = copies.listing(name)
+    for catalog in copies.catalogs:
+        if catalog.url not in merged.listings:
+            continue
+        policy = settings.policy(str(name), catalog.url)
+        plan = retention.plan(merged.stored, policy, now=now, zone=settings.zone(str(name)))
+        if plan.refusal:
+            continue
+        kept = {decision.archive.id for decision in plan.keep}
+        damaged = {bad.id for bad in merged.listings[catalog.url].damaged}
+        for one in missing(merged.archives, merged.listings[catalog.url].archives, kept - damaged):
+            try:
+                copy(one.stored, one.catalogs[0], catalog, now)
+            except DbguardError as error:
+                yield one.stored, catalog.url, error
+            else:
+                yield one.stored, catalog.url, None
+
+
+def copy(stored: Stored, source: Catalog, to: Catalog, now: datetime) -> None:
+    """The same archive in another storage, its data checked on the way, its manifest last."""
+    summary = stored.summary
+    archive = source.archive(summary)
+    try:
+        for blob in archive.blobs.values():
+            with to.create(summary.name, summary.id, blob.key) as out:
+                for chunk in source.chunks(archive, blob):
+                    out.write(chunk)
+        for said, kind in ((stored.marks.held, "hold"), (stored.marks.confirmed, "confirm")):
+            if said:
+                to.mark(summary, kind, now)  # type: ignore[arg-type]
+        _copy_manifest(f"{summary.target}/{summary.id}/{MANIFEST}", source.storage, to.storage)
+    except BaseException:
+        to.discard(summary.name, summary.id)
+        raise
+
+
+def _copy_manifest(key: str, source: Storage, to: Storage) -> None:
+    """As it is: a newer dbguard may have written more into it than this one understands."""
+    with source.open(key) as reader:
+        text = read_whole(reader.read)
+    with to.create(key) as out:
+        out.write(text)

@@ -1,0 +1,141 @@
+"""The sections of the configuration, and how their values are written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import durationpy
+import pydantic
+from pydantic_settings import NoDecode
+
+from dbguard.errors import ConfigError
+from dbguard.model import Login
+from dbguard.retention import Policy
+from dbguard.storages.options import Addressing, BucketOptions, Encryption
+
+
+def _duration(value: object) -> object:
+    """`90s`, `15m`, `26h`, `7d`: the spelling Compose uses."""
+    if isinstance(value, str):
+        try:
+            duration = durationpy.from_str(value)
+        except durationpy.DurationError as error:
+            raise ValueError(f"{value!r} is not a duration such as 15m, 26h or 7d") from error
+        if duration < timedelta(0):
+            raise ValueError(f"{value!r} is less than nothing")
+        return duration
+    return value
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _zone(value: object) -> object:
+    """A name of the IANA database."""
+    if isinstance(value, str):
+        try:
+            return ZoneInfo(value)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{value!r} is no time zone such as Europe/Berlin") from error
+    return value
+
+
+Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
+Count = Annotated[int | None, pydantic.Field(ge=1)]
+Zone = Annotated[
+    ZoneInfo,
+    pydantic.PlainValidator(_zone),
+    pydantic.PlainSerializer(str),
+    pydantic.WithJsonSchema({"type": "string", "description": "a name of the IANA time zone database"}),
+]
+Listed = Annotated[tuple[str, ...], NoDecode, pydantic.BeforeValidator(_listed)]
+"""Several values; in the environment separated by commas."""
+
+
+class Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Rules(pydantic.BaseModel):
+    """Which archives to keep, as restic's rules of the same names mean it."""
+
+    keep_last: Count = None
+    keep_hourly: Count = None
+    keep_daily: Count = None
+    keep_weekly: Count = None
+    keep_monthly: Count = None
+    keep_yearly: Count = None
+    keep_within: Duration | None = None
+
+    @property
+    def policy_set(self) -> Policy | None:
+        """None when no rule is set here."""
+        found = Policy(**{name: getattr(self, name) for name in Rules.model_fields})
+        return found if found != Policy() else None
+
+
+class TargetSection(Section, Rules):
+    user: str | None = None
+    password: pydantic.SecretStr | None = None
+    password_file: Path | None = None
+    timezone: Zone | None = None
+
+    def login(self) -> Login | None:
+        """The configured login, its password read now. Raises ConfigError."""
+        if self.user is None and self.password is None and self.password_file is None:
+            return None
+        return Login(user=self.user or "root", password=_secret("password", self.password, self.password_file) or "")
+
+
+class BucketSection(Section):
+    """How to reach and use a bucket; see storages.options.BucketOptions."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    addressing: Addressing | None = None
+    profile: str | None = None
+    access_key_id: str | None = None
+    access_key_id_file: Path | None = None
+    secret_access_key: pydantic.SecretStr | None = None
+    secret_access_key_file: Path | None = None
+    sse: Encryption | None = None
+    sse_kms_key_id: str | None = None
+    storage_class: str | None = None
+    checksums: Literal["auto", "always", "never"] | None = None
+    ca_bundle: Path | None = None
+
+    def options(self) -> dict[str, str]:
+        """What is set, files of secrets read now. Raises ConfigError."""
+        found = self.model_dump(exclude={name for name in BucketSection.model_fields if "access_key" in name})
+        key = None if self.access_key_id is None else pydantic.SecretStr(self.access_key_id)
+        found["access_key_id"] = _secret("access_key_id", key, self.access_key_id_file)
+        found["secret_access_key"] = _secret("secret_access_key", self.secret_access_key, self.secret_access_key_file)
+        return {name: str(value) for name, value in found.items() if name in _OPTIONS and value is not None}
+
+
+_OPTIONS = set(BucketOptions.__dataclass_fields__)
+
+
+class StorageSection(BucketSection, Rules):
+    pass
+
+
+def _secret(name: str, value: pydantic.SecretStr | None, file: Path | None) -> str | None:
+    """As it was set, or as the file holds it, without the line break that editors add."""
+    if value is not None or file is None:
+        return value.get_secret_value() if value is not None else None
+    try:
+        return file.read_text().removesuffix("\n")
+    except OSError as error:
+        raise ConfigError(f"{name}_file {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}_file {file}: it is not UTF-8 text") from error
+
+
+class GuardSection(Section):
+    recent: Duration = timedelta(minutes=15)
+    """How old a complete backup may be for its volume to be deleted."""

@@ -1,0 +1,52 @@
+"""What follows a good backup: missing copies are made, and the rules decide what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dbguard.backup import Outcome
+from dbguard.config import Settings
+from dbguard.copies import Copies
+from dbguard.errors import Busy, DbguardError
+from dbguard.mirror import repair
+from dbguard.prune import prune, sweep
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """How it went. Neither kind of failure harms the archive that was just taken."""
+
+    uncopied: list[str] = field(default_factory=list)  # copies that are still missing
+    unpruned: list[str] = field(default_factory=list)  # archives that should have gone and are still there
+
+
+def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: datetime, say: Say) -> Upkeep:
+    """Only where the new archive has arrived is anything removed."""
+    done = Upkeep()
+    name = outcome.archive.name
+    for stored, url, error in (
+        repair(name, copies=copies, settings=settings, now=now) if len(copies.catalogs) > 1 else ()
+    ):
+        if error is None:
+            say(f"copied  {name}  {stored.id} to {url}")
+        else:
+            done.uncopied.append(f"{stored.id} could not be copied to {url}: {error}")
+    for catalog in outcome.saved:
+        try:
+            pruned = prune(name, catalog=catalog, settings=settings, now=now)
+            swept = sweep(name, catalog=catalog, now=now)
+        except Busy:
+            continue  # another run does it
+        except DbguardError as refused:
+            done.unpruned.append(str(refused))
+            continue
+        for archive in pruned.removed:
+            say(f"removed {name}  {archive.id} from {catalog.url}: no rule keeps it")
+        for what in swept:
+            say(f"removed {what} from {catalog.url}")
+        done.unpruned += [f"{archive_id} could not be removed: {why}" for archive_id, why in pruned.stuck.items()]
+    return done

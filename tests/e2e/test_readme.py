@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from dbguard.cli import dbguard as command_line
-from dbguard.config import Settings
+from dbguard.config import Settings, load
+from dbguard.retention import Policy
+from dbguard.storages import open_storage
 from tests.stack import ROOT, TABLE, Stack, sidecar_image, wait_until
 
 README = (ROOT / "README.md").read_text()
@@ -79,9 +81,23 @@ def test_restoring_without_dbguard(stack: Stack) -> None:
 
 
 def test_every_setting_is_listed_and_exists() -> None:
-    listed = set(re.findall(r"`([a-z_.]+)`", " ".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
+    listed = set(re.findall(r"`([a-z0-9_.]+)`", " ".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
     fields = set(Settings.model_fields) - {"guard", "targets"} | {"guard.recent"}
     assert listed == fields
+
+
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    text = block("toml", "storage = ")
+    for name in ("s3_key", "s3_secret"):
+        (tmp_path / name).write_text(f"{name} of the test\n")
+    file = tmp_path / "dbguard.toml"
+    file.write_text(text.replace("/run/secrets/", f"{tmp_path}/"))
+    settings = load(file)
+    folder, bucket = settings.storage_urls
+    assert settings.policy("shop/db", folder) == Policy(keep_last=3, keep_daily=7, keep_monthly=12)
+    assert settings.policy("shop/db", bucket) == Policy(keep_daily=30, keep_monthly=24)
+    assert settings.bucket_options(bucket).secret_access_key == "s3_secret of the test"
+    assert open_storage(bucket, settings.bucket_options(bucket)).url == bucket
 
 
 def test_every_command_named_exists() -> None:

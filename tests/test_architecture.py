@@ -18,15 +18,21 @@ ROOT = Path(dbguard.__file__).parent
 
 LAYERS = """
     cli
-    run
-    backup restore prune guard
+    run doctor
+    upkeep
+    backup restore prune mirror guard placement
+    whole
     discover manifest script compose sidecar
-    inventory intake
+    inventory intake copies
     obstacles
     sql catalog
     containers config lock schedule
-    engines storages process checker
+    owners reader
+    sections
+    encryption engines storages process checker cache
     argv command retention freshness sqldump stream report
+    suspicion
+    layout
     pflag archive state
     model
     errors
@@ -36,16 +42,19 @@ LAYERS = """
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"catalog", "config", "cli"},
-    "pydantic_settings": {"config"},
-    "durationpy": {"config"},
+    "pydantic": {"owners", "reader", "cache", "config", "sections", "cli"},
+    "pydantic_settings": {"config", "sections"},
+    "durationpy": {"sections"},
     "docker": {"containers"},
     "requests": {"containers"},
     "filelock": {"lock"},
     "croniter": {"schedule"},
     "mysql": {"sql"},
     "boto3": {"storages.s3"},
-    "botocore": {"storages.s3"},
+    "botocore": {"storages.s3", "storages.s3_errors", "storages.s3_upload", "storages.s3_download"},
+    "urllib3": {"storages.s3_errors"},
+    "mypy_boto3_s3": {"storages.s3", "storages.s3_upload", "storages.s3_download"},  # types only
+    "pyrage": {"encryption"},
     "backports": {"stream"},
     "compression": {"stream"},  # the same as backports.zstd, from Python 3.14 on
 }

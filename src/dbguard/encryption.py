@@ -105,7 +105,7 @@ class Sealer:
     def _run(self) -> None:
         try:
             _pyrage().encrypt_io(_Pulled(self._read), _Pushed(self._pass_on), list(self._keys.parsed))
-        except Exception as error:  # noqa: BLE001 — whatever it is, it is raised again where the bytes come from
+        except BaseException as error:  # noqa: BLE001 — whatever it is, it is raised again where the bytes come from
             self._error = self._error or error
             while self._chunks.get() is not None:
                 pass  # so that nobody waits for room in the queue
@@ -137,7 +137,7 @@ def opened(chunks: Iterable[bytes], keys: Sequence[Any], *, made_for: Sequence[s
     plain: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
     source = _Source(chunks)
     stopped = threading.Event()
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def push(data: bytes) -> None:
         if stopped.is_set():
@@ -147,7 +147,7 @@ def opened(chunks: Iterable[bytes], keys: Sequence[Any], *, made_for: Sequence[s
     def run() -> None:
         try:
             _pyrage().decrypt_io(_Pulled(source.read), _Pushed(push), list(keys))
-        except Exception as error:  # noqa: BLE001 — raised again where the bytes go
+        except BaseException as error:  # noqa: BLE001 — raised again where the bytes go; a panic is no Exception
             errors.append(source.error or error)
         plain.put(None)
 
@@ -211,7 +211,7 @@ class _Pushed:
         """Nothing is held back here."""
 
 
-def _translated(error: Exception, made_for: Sequence[str]) -> Exception:
+def _translated(error: BaseException, made_for: Sequence[str]) -> BaseException:
     if not isinstance(error, (_pyrage().DecryptError, OSError)):
         return error
     if "No matching keys" in str(error):
@@ -221,6 +221,8 @@ def _translated(error: Exception, made_for: Sequence[str]) -> Exception:
 
 def _recipient(text: str) -> Any:  # noqa: ANN401 — pyrage has no types
     age = _pyrage()
+    if text.upper().startswith("AGE-SECRET-KEY-"):
+        raise ConfigError("recipients: this is a private key, which nobody should see", hint="give the public one")
     try:
         return age.ssh.Recipient.from_str(text) if text.startswith("ssh-") else age.x25519.Recipient.from_str(text)
     except age.RecipientError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from dbguard import retention
@@ -10,7 +11,7 @@ from dbguard.archive import Stored
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.copies import Copied, Copies
-from dbguard.errors import DbguardError
+from dbguard.errors import AlreadyExists, DbguardError
 from dbguard.layout import MANIFEST
 from dbguard.model import TargetName
 from dbguard.storages import Storage
@@ -39,7 +40,8 @@ def repair(
         if catalog.url not in merged.listings:
             continue
         policy = settings.policy(str(name), catalog.url)
-        plan = retention.plan(merged.stored, policy, now=now, zone=settings.zone(str(name)))
+        seen = _as_seen_by(merged.listings[catalog.url].archives, merged.stored)
+        plan = retention.plan(seen, policy, now=now, zone=settings.zone(str(name)))
         if plan.refusal:
             continue
         kept = {decision.archive.id for decision in plan.keep}
@@ -51,6 +53,12 @@ def repair(
                 yield one.stored, catalog.url, error
             else:
                 yield one.stored, catalog.url, None
+
+
+def _as_seen_by(here: Sequence[Stored], everywhere: Sequence[Stored]) -> list[Stored]:
+    """Checks are of one copy: what was verified elsewhere is no reason to keep it here."""
+    verified = {stored.id: stored.marks.verified for stored in here}
+    return [replace(one, marks=replace(one.marks, verified=verified.get(one.id))) for one in everywhere]
 
 
 def copy(stored: Stored, source: Catalog, to: Catalog, now: datetime) -> None:
@@ -66,6 +74,8 @@ def copy(stored: Stored, source: Catalog, to: Catalog, now: datetime) -> None:
             if said:
                 to.mark(summary, kind, now)  # type: ignore[arg-type]
         _copy_manifest(f"{summary.target}/{summary.id}/{MANIFEST}", source.storage, to.storage)
+    except AlreadyExists:
+        raise  # another run is making this copy, or has made it: what is there is not ours to remove
     except BaseException:
         to.discard(summary.name, summary.id)
         raise

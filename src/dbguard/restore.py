@@ -15,11 +15,19 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
-from dbguard.errors import DbguardError, ExecFailed, NotFound, QueryFailed, RestoreFailed, UsageError
+from dbguard.errors import (
+    DbguardError,
+    ExecFailed,
+    NotFound,
+    QueryFailed,
+    RestoreFailed,
+    UsageError,
+)
 from dbguard.lock import target_lock
-from dbguard.model import Progress, Target
-from dbguard.report import Report, Throttled, quiet
-from dbguard.script import Script, packed
+from dbguard.model import Target
+from dbguard.report import Report, quiet
+from dbguard.script import Script
+from dbguard.whole import whole_copy
 
 _CASE = "lower_case_table_names"
 _LOCK_WAIT = 30
@@ -119,21 +127,24 @@ def restore(
     todo: RestorePlan,
     *,
     containers: Containers,
-    catalog: Catalog,
+    catalogs: Sequence[Catalog],
     settings: Settings,
     keys: Sequence[Any] = (),
     replace_existing: bool = False,
     report: Report = quiet,
-) -> None:
-    """Carries the plan out. No byte reaches the server before the stored checksum was found right, and an
-    encrypted archive was opened to its end with one of the `keys`."""
+) -> tuple[str, ...]:
+    """Carries the plan out, from the first of the catalogs whose copy is whole; says what is wrong with others.
+
+    No byte reaches the server before the stored checksum was found right, and an encrypted archive was opened to its
+    end with one of the `keys`.
+    """
     if todo.replaced and not replace_existing:
         raise RestoreFailed(
             f"{todo.target.name}: {', '.join(todo.replaced)} holds data",
             hint="give --replace to drop it first, or restore under another name with --database NAME:NEWNAME",
         )
     with target_lock(settings.state, todo.target.name):
-        _check_whole(todo.archive, catalog, keys, report)
+        catalog, passed_over = whole_copy(todo.archive, catalogs, keys, report)
         _check_unchanged(todo, containers)
         session = sql.session(containers, todo.target)
         _drop(todo, session, settings)
@@ -145,15 +156,7 @@ def restore(
             _undo(todo, session)
             error.add_note(_left(todo))
             raise
-
-
-def _check_whole(archive: Archive, catalog: Catalog, keys: Sequence[Any], report: Report) -> None:
-    blob = archive.blobs["data"]
-    throttled, done = Throttled(report), 0
-    for chunk in packed(catalog, archive, blob, keys):
-        done += len(chunk)
-        share = blob.plain_size * done // max(blob.size, 1)
-        throttled(lambda share=share: _progress(archive, "checking", share))  # type: ignore[misc]
+        return passed_over
 
 
 def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:
@@ -246,11 +249,6 @@ def _left(todo: RestorePlan) -> str:
         return "what had been loaded was removed again, nothing else was touched"
     names = ", ".join(todo.replaced)
     return f"{names}: what was there had been dropped, what is there now is incomplete: restore {todo.archive.id} again"
-
-
-def _progress(archive: Archive, phase: str, done: int, current: str = "") -> Progress:
-    total = archive.blobs["data"].plain_size
-    return Progress(target=archive.target, phase=phase, done=done, total=total, current=current)
 
 
 def _arrow(old: str, new: str) -> str:

@@ -108,8 +108,6 @@ class Keeper:
         for reason in archive.suspicious:
             log.warning("%s: %s is suspicious: %s; `dbguard confirm` if it is right", target.name, archive.id, reason)
         log.info("%s: saved %s, %d bytes", target.name, archive.id, archive.size)
-        for url, error in outcome.failed.items():
-            log.error("%s: %s is not in %s: %s", target.name, archive.id, url, error)
         done = keep_up(outcome, copies=self._copies, settings=self._settings, now=datetime.now(UTC), say=log.info)
         for trouble in (*done.uncopied, *done.unpruned):
             log.error("%s: %s", target.name, trouble)

@@ -20,21 +20,14 @@ Say = Callable[[str], None]
 class Upkeep:
     """How it went. Neither kind of failure harms the archive that was just taken."""
 
-    uncopied: list[str] = field(default_factory=list)  # copies that are still missing
+    uncopied: list[str] = field(default_factory=list)  # copies that are still missing, the new archive's too
     unpruned: list[str] = field(default_factory=list)  # archives that should have gone and are still there
 
 
 def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: datetime, say: Say) -> Upkeep:
     """Only where the new archive has arrived is anything removed."""
-    done = Upkeep()
+    done = Upkeep(uncopied=_uncopied(outcome, copies, settings, now, say))
     name = outcome.archive.name
-    for stored, url, error in (
-        repair(name, copies=copies, settings=settings, now=now) if len(copies.catalogs) > 1 else ()
-    ):
-        if error is None:
-            say(f"copied  {name}  {stored.id} to {url}")
-        else:
-            done.uncopied.append(f"{stored.id} could not be copied to {url}: {error}")
     for catalog in outcome.saved:
         try:
             pruned = prune(name, catalog=catalog, settings=settings, now=now)
@@ -50,3 +43,21 @@ def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: dateti
             say(f"removed {what} from {catalog.url}")
         done.unpruned += [f"{archive_id} could not be removed: {why}" for archive_id, why in pruned.stuck.items()]
     return done
+
+
+def _uncopied(outcome: Outcome, copies: Copies, settings: Settings, now: datetime, say: Say) -> list[str]:
+    """Makes the copies that are missing, those of this run too, for its cause may be over. Says which still are."""
+    new, name = outcome.archive.id, outcome.archive.name
+    missing = {(new, url): f"not in {url}: {error}" for url, error in outcome.failed.items()}
+    if len(copies.catalogs) == 1:
+        return [*missing.values()]
+    try:
+        for stored, url, error in repair(name, copies=copies, settings=settings, now=now):
+            if error is None:
+                missing.pop((stored.id, url), None)
+                say(f"copied  {name}  {stored.id} to {url}")
+            else:
+                missing[stored.id, url] = f"{stored.id} could not be copied to {url}: {error}"
+    except DbguardError as error:
+        missing["", ""] = f"nobody could see which copies are missing: {error}"
+    return [*missing.values()]

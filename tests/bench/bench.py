@@ -104,10 +104,10 @@ class Dbguard:
 
     def facts(self) -> dict[str, int]:
         listing = self._json("list")
-        blob = listing["archives"][0]["blobs"]["data"]
-        return {"plain": blob["plain_size"], "stored": blob["size"]}
+        newest = listing["archives"][0]
+        return {"plain": newest["plain_size"], "stored": newest["size"]}
 
-    def _json(self, *arguments: str) -> dict[str, list[dict[str, dict[str, dict[str, int]]]]]:
+    def _json(self, *arguments: str) -> dict[str, list[dict[str, int]]]:
         done = subprocess.run(
             [sys.executable, "-m", "dbguard", *arguments, "--json"],
             env=self._environment,

@@ -30,6 +30,12 @@ class Place:
     """It says of every unfinished upload that it began in 2010: moto does."""
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto answers some questions with 500, and botocore would pause half a minute in all before it believes that."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.001)
+
+
 @pytest.fixture(scope="session")
 def moto() -> Iterator[BucketServer]:
     with buckets.moto() as server:

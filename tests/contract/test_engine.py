@@ -57,6 +57,7 @@ def test_the_login_comes_first(engine: Engine) -> None:
         assert not [word for word in argv if "password" in word or word.startswith(("-p", "--user"))]
 
 
+@pytest.mark.fault(44)
 def test_names_of_databases_are_no_options(engine: Engine) -> None:
     for argv in each(engine):
         at = argv.index("--databases")

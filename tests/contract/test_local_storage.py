@@ -74,6 +74,7 @@ def outside(tmp_path: Path, storage: LocalStorage, root: Path) -> Path:
     return folder
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize("key", ["link/secret", "link/new", "alias", "dangling", "link"])
 def test_no_key_follows_a_link_out_of_the_root(storage: LocalStorage, outside: Path, key: str) -> None:
     with pytest.raises(StorageError):
@@ -86,6 +87,7 @@ def test_no_key_follows_a_link_out_of_the_root(storage: LocalStorage, outside: P
     assert (outside / "secret").read_text() == "secret"
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize("prefix", ["", "link", "link/", "link/s", "alias"])
 def test_no_list_follows_a_link(storage: LocalStorage, outside: Path, prefix: str) -> None:
     assert outside.exists()
@@ -128,6 +130,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return asked
 
 
+@pytest.mark.fault(9)
 def test_data_is_durable_before_its_name_and_the_name_before_we_return(storage: LocalStorage, calls: list[str]) -> None:
     put(storage, "shop/data")
     assert calls[-3:] == ["sync data", "link root/shop/data", "sync root/shop"]
@@ -136,6 +139,7 @@ def test_data_is_durable_before_its_name_and_the_name_before_we_return(storage: 
     assert calls == ["sync data", "link root/shop/manifest", "sync root/shop"]
 
 
+@pytest.mark.fault(9)
 def test_a_new_folder_is_durable_before_something_is_in_it(storage: LocalStorage, calls: list[str]) -> None:
     put(storage, "shop/db/data")
     assert calls[: calls.index("sync data")] == ["sync .", "sync root", "sync root/shop"]
@@ -192,6 +196,7 @@ def failing_folder_sync(monkeypatch: pytest.MonkeyPatch, error: OSError) -> list
 FAULTS = {"write": failing_write, "fsync": failing("fsync"), "link": failing("link"), "folder": failing_folder_sync}
 
 
+@pytest.mark.fault(10, 11)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_full_disk_leaves_nothing_and_says_so(
     storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -221,6 +226,7 @@ def test_no_empty_folder_stays_behind(
     assert not (root / "shop" / "db" / "id").exists()
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("fault", ["fsync", "folder"])
 def test_a_failed_sync_is_not_tried_again(
     storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -235,6 +241,7 @@ def test_a_failed_sync_is_not_tried_again(
     assert files(root) == [root / "shop" / "older"]
 
 
+@pytest.mark.fault(24)
 def test_a_short_write_is_continued(storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(io.FileIO):
         def write(self, data: object, /) -> int:
@@ -312,6 +319,7 @@ def test_what_others_left_in_the_folder_is_not_touched(storage: LocalStorage, ro
     assert {path.name for path in files(root)} == {".tmp-killed", ".hidden", "with space", "naïve"}
 
 
+@pytest.mark.fault(2)
 def test_a_write_that_was_killed_is_never_listed(storage: LocalStorage, root: Path) -> None:
     put(storage, "shop/data")
     (root / "shop" / ".tmp-x7ab").write_bytes(b"half a dump")

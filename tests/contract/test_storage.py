@@ -51,6 +51,7 @@ def no_key_is_there(storage: Storage) -> bool:
 # --- what was written is there ---
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, MIB, 5 * MIB, 20 * MIB + 7])
 def test_a_blob_comes_back_byte_for_byte(storage: Storage, size: int) -> None:
     data = random.Random(size).randbytes(size)
@@ -61,6 +62,7 @@ def test_a_blob_comes_back_byte_for_byte(storage: Storage, size: int) -> None:
     assert abs(datetime.now(UTC) - entry.modified) < timedelta(minutes=1)
 
 
+@pytest.mark.fault(24)
 def test_many_small_writes_are_one_blob(storage: Storage) -> None:
     dice = random.Random(1)
     pieces = [dice.randbytes(dice.randrange(50)) for _ in range(10_000)]
@@ -82,6 +84,7 @@ def test_a_reader_gives_at_most_what_was_asked_for(storage: Storage) -> None:
 # --- leaving badly ---
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("reason", [ValueError("broken"), KeyboardInterrupt(), StorageError("full"), GeneratorExit()])
 def test_leaving_badly_leaves_nothing(place: Place, reason: BaseException) -> None:
     def write_and_fail() -> None:
@@ -196,12 +199,14 @@ def refuses(storage: Storage, key: str) -> None:
         storage.delete(key)
 
 
+@pytest.mark.fault(44, 45)
 @pytest.mark.parametrize("key", [*LEADING_OUT, *NOT_PLAIN])
 def test_keys_that_are_not_plain_names_are_refused(place: Place, key: str) -> None:
     refuses(place.storage, key)
     assert place.used() == 0
 
 
+@pytest.mark.fault(44)
 @on_one_storage
 @given(st.text() | st.lists(st.sampled_from(["a", "..", ".", "", "x.y", "-"])).map("/".join))
 def test_any_text_is_a_plain_key_or_refused(place: Place, key: str) -> None:
@@ -282,6 +287,7 @@ def test_a_list_bears_that_blobs_come_and_go(storage: Storage) -> None:
     ]
 
 
+@pytest.mark.fault(13)
 def test_a_place_that_cannot_be_reached_is_not_an_empty_one(place: Place) -> None:
     def listed() -> Iterator[object]:
         yield from place.lost.list()
@@ -302,6 +308,7 @@ def test_what_is_not_there_is_not_found(storage: Storage, key: str) -> None:
         pass
 
 
+@pytest.mark.fault(39)
 def test_delete_may_be_repeated(place: Place) -> None:
     put(place.storage, "a/b/1")
     put(place.storage, "a/b/2", b"stays")
@@ -314,6 +321,7 @@ def test_delete_may_be_repeated(place: Place) -> None:
     assert get(place.storage, "a/b/1") == b"again"
 
 
+@pytest.mark.fault(39)
 def test_many_may_delete_the_same(storage: Storage) -> None:
     put(storage, "a/b/1")
     put(storage, "c")
@@ -371,6 +379,7 @@ def test_what_is_being_written_is_a_leftover_until_it_is_there(place: Place) -> 
     assert [*place.storage.leftovers()] == []
 
 
+@pytest.mark.fault(2, 3)
 def test_a_leftover_can_be_cleared(place: Place) -> None:
     abandoned = place.storage.create("shop/db/1/data")
     abandoned.__enter__().write(bytes(20 * MIB))

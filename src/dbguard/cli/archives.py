@@ -133,13 +133,13 @@ def _everywhere(ctx: click.Context, archive_id: str, done: str, act: Callable[[C
             act(catalog, found.stored)
         except DbguardError as error:
             failed.append(error)
-            output.say(f"failed  {output.printable(str(error))}")
     if len(failed) == len(found.catalogs):
         raise failed[0]
+    failed += world.copies.listing(found.stored.summary.name).unreadable.values()  # there may be a copy there too
+    for failure in failed:
+        output.say(f"failed  {output.printable(str(failure))}")
     if failed:
-        raise Partly(
-            f"{found.stored.id} is {done} in {len(found.catalogs) - len(failed)} of {len(found.catalogs)} storages"
-        )
+        raise Partly(f"{found.stored.id} is {done}, but not in every storage", hint="type it again when all answer")
     output.say(f"{done}  {found.stored.summary.target}  {found.stored.id}")
 
 

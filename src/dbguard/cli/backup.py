@@ -116,13 +116,13 @@ def _one(world: World, target: Target, wish: Wish) -> _Done:
     output.say(f"saved   {summary(archive)}")
     for remark in remarks(archive):
         output.say(output.printable(remark))
-    upkeep = Upkeep()
-    if not wish.databases:  # else it is no backup of this target that could stand for an older one
+    if wish.databases:  # it is no backup of this target that could stand for an older one
+        upkeep = Upkeep(uncopied=[f"not in {url}: {error}" for url, error in outcome.failed.items()])
+    else:
         upkeep = keep_up(outcome, copies=world.copies, settings=world.settings, now=datetime.now(UTC), say=output.say)
-    uncopied = [f"not in {url}: {error}" for url, error in outcome.failed.items()] + upkeep.uncopied
-    for what in (*uncopied, *upkeep.unpruned):
+    for what in (*upkeep.uncopied, *upkeep.unpruned):
         output.say(f"failed  {output.printable(what)}")
-    return _Done(outcome=outcome, uncopied=tuple(uncopied), unpruned=tuple(upkeep.unpruned))
+    return _Done(outcome=outcome, uncopied=tuple(upkeep.uncopied), unpruned=tuple(upkeep.unpruned))
 
 
 def remarks(archive: Archive) -> Iterator[str]:

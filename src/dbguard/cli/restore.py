@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from dbguard.archive import Archive
-from dbguard.catalog import Catalog
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
@@ -58,7 +57,7 @@ def restore_command(
         raise UsageError("say which archive: either --latest or --id ID")
     world = World(ctx)
     found = _archive(world, target, archive_id)
-    catalog, archive = _nearest(found)
+    archive = _manifest(found)
     keys = identities(identity or world.settings.identity_file)
     old, _, new = (database or "").partition(":")
     todo = plan(
@@ -76,15 +75,17 @@ def restore_command(
         return
     _ask(todo, yes=yes, replace=replace)
     with output.progress() as report:
-        restore(
+        passed_over = restore(
             todo,
             containers=world.containers,
-            catalog=catalog,
+            catalogs=found.catalogs,
             settings=world.settings,
             keys=keys,
             replace_existing=replace,
             report=report,
         )
+    for what in passed_over:
+        output.say(f"warning: another copy was used: {output.printable(what)}")
     output.say(f"restored {archive.id} into {todo.target.name}: every object that was saved is there")
 
 
@@ -119,12 +120,12 @@ def _newest(world: World, name: TargetName) -> Copied:
     raise NotFound(f"no good archive of {name} in {world.copies}", hint="`dbguard list` shows what there is")
 
 
-def _nearest(found: Copied) -> tuple[Catalog, Archive]:
-    """The first storage of those that hold it which still answers."""
+def _manifest(found: Copied) -> Archive:
+    """From the first storage of those that hold it which still answers."""
     for catalog in found.catalogs[:-1]:
         with contextlib.suppress(StorageError, NotFound):
-            return catalog, catalog.archive(found.stored.summary)
-    return found.catalogs[-1], found.catalogs[-1].archive(found.stored.summary)
+            return catalog.archive(found.stored.summary)
+    return found.catalogs[-1].archive(found.stored.summary)
 
 
 def _running(world: World, wanted: str) -> Target:

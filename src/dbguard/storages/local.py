@@ -87,8 +87,9 @@ class LocalStorage:
         path = self._path(key)
         with _translated(path):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty, or already gone
-            path.parent.rmdir()
+        if path.parent != self.root:
+            with contextlib.suppress(OSError):  # not empty, or already gone
+                path.parent.rmdir()
 
     def free(self) -> int | None:
         place = self.root
@@ -109,8 +110,9 @@ class LocalStorage:
             raise StorageError(f"{leftover.key!r} is no leftover")
         with _translated(path):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
+        if path.parent != self.root:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     def doubts(self) -> Iterator[str]:
         with _translated(self.root):

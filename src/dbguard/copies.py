@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dbguard.archive import Archive, Marks, Stored
 from dbguard.catalog import Catalog, Damaged, Listing
-from dbguard.errors import ArchiveDamaged, DbguardError, NotFound, NotSetUp
+from dbguard.errors import ArchiveDamaged, DbguardError, NotFound, NotSetUp, StorageUnavailable
 from dbguard.model import TargetName
 from dbguard.storages import Writer
 
 T = TypeVar("T")
+_PAUSE = 60.0
+"""Seconds after which a storage that could not be reached is asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Copies:
     def __init__(self, catalogs: Sequence[Catalog]) -> None:
         """Nearest first."""
         self.catalogs = tuple(catalogs)
+        self._down: dict[Catalog, tuple[float, StorageUnavailable]] = {}
 
     def __str__(self) -> str:
         return " and ".join(catalog.url for catalog in self.catalogs)
@@ -87,12 +91,22 @@ class Copies:
         errors: dict[str, DbguardError] = {}
         for catalog in self.catalogs:
             try:
+                self._check_up(catalog)
                 answers[catalog] = question(catalog)
             except DbguardError as error:
                 errors[catalog.url] = error
+                if isinstance(error, StorageUnavailable) and not isinstance(error, NotSetUp):
+                    self._down.setdefault(catalog, (time.monotonic(), error))
         if not answers:
             raise next((error for error in errors.values() if not isinstance(error, NotSetUp)), _first(errors))
         return answers, {url: error for url, error in errors.items() if not isinstance(error, NotSetUp)}
+
+    def _check_up(self, catalog: Catalog) -> None:
+        """A store that does not answer takes half a minute to say so: it is not asked again at once."""
+        since, error = self._down.get(catalog, (0.0, None))
+        if error is not None and time.monotonic() - since < _PAUSE:
+            raise error
+        self._down.pop(catalog, None)
 
 
 def _copied(holders: Sequence[tuple[Catalog, Stored]]) -> Copied:

@@ -58,12 +58,17 @@ def identities(file: Path | None) -> tuple[Any, ...]:
         return ()
     age = _pyrage()
     lines = list(_lines(file, "identity"))
+    if not lines:
+        raise ConfigError(f"identity {file}: it holds no private key")
     try:
         if lines and lines[0].startswith("-----BEGIN"):
             return (age.ssh.Identity.from_buffer("\n".join([*lines, ""]).encode()),)
         return tuple(age.x25519.Identity.from_str(line) for line in lines)
     except age.IdentityError as error:
-        raise ConfigError(f"identity {file}: it holds no private key that can be read") from error
+        raise ConfigError(
+            f"identity {file}: it holds no private key that can be read",
+            hint="a key with a passphrase cannot be used: nobody is there to type it",
+        ) from error
 
 
 class Sealer:
@@ -226,7 +231,9 @@ def _recipient(text: str) -> Any:  # noqa: ANN401 — pyrage has no types
     try:
         return age.ssh.Recipient.from_str(text) if text.startswith("ssh-") else age.x25519.Recipient.from_str(text)
     except age.RecipientError as error:
-        raise ConfigError(f"recipients: {text!r} is no public key of age or ssh: {error}") from error
+        known = text.startswith(("age1", "ssh-"))  # else it may be a private key
+        shown = repr(text) if known else "what begins with neither age1 nor ssh-"
+        raise ConfigError(f"recipients: {shown} is no public key of age or ssh: {error}") from error
 
 
 def _lines(file: Path, what: str) -> Iterator[str]:

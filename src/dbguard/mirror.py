@@ -16,6 +16,7 @@ from dbguard.layout import MANIFEST
 from dbguard.model import TargetName
 from dbguard.storages import Storage
 from dbguard.stream import read_whole
+from dbguard.suspicion import suspicious
 
 
 def missing(copied: Sequence[Copied], here: Sequence[Stored], kept: set[str]) -> list[Copied]:
@@ -40,11 +41,13 @@ def repair(
         if catalog.url not in merged.listings:
             continue
         policy = settings.policy(str(name), catalog.url)
-        seen = _as_seen_by(merged.listings[catalog.url].archives, merged.stored)
+        odd = suspicious(merged.stored)  # they keep what is older where it is: no reason to bring it back
+        sound = [one for one in merged.stored if one.id not in odd]
+        seen = _as_seen_by(merged.listings[catalog.url].archives, sound)
         plan = retention.plan(seen, policy, now=now, zone=settings.zone(str(name)))
         if plan.refusal:
             continue
-        kept = {decision.archive.id for decision in plan.keep}
+        kept = {decision.archive.id for decision in plan.keep} | odd.keys()
         damaged = {bad.id for bad in merged.listings[catalog.url].damaged}
         for one in missing(merged.archives, merged.listings[catalog.url].archives, kept - damaged):
             try:

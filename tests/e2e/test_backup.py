@@ -38,6 +38,7 @@ BROKEN = {
 BREAK = "DROP TABLE gone; DROP FUNCTION gone; ALTER TABLE item DROP COLUMN price; DROP USER lost@localhost;"
 
 
+@pytest.mark.fault(47)
 def test_invalid_view_fails_loudly_or_is_left_out_on_request(server: Server, dbguard: Dbguard) -> None:
     server.sql(VIEWS + "".join(BROKEN.values()) + BREAK)
     done = dbguard("backup", "now", server.target)
@@ -59,6 +60,7 @@ def test_invalid_view_fails_loudly_or_is_left_out_on_request(server: Server, dbg
     assert compare.differences(before, compare.snapshot(server.container, PASSWORD)) == []
 
 
+@pytest.mark.fault(47)
 @ONE_SERVER
 def test_view_that_lost_its_definer_and_then_its_table_changed(server: Server, dbguard: Dbguard) -> None:
     """MySQL can dump a view without a definer until it looks at the view anew; MariaDB always can."""
@@ -84,6 +86,7 @@ LIMITS = [
 ]
 
 
+@pytest.mark.fault(47)
 def test_account_that_does_not_see_everything_makes_a_partial_archive(server: Server, dbguard: Dbguard) -> None:
     server.sql(TWO_DATABASES)
     for limit in LIMITS:
@@ -96,6 +99,7 @@ def test_account_that_does_not_see_everything_makes_a_partial_archive(server: Se
     assert len(dbguard.archives()) == len(LIMITS)
 
 
+@pytest.mark.fault(47)
 def test_missing_privilege_is_named(server: Server, dbguard: Dbguard) -> None:
     server.sql(TWO_DATABASES)
     server.sql("GRANT SELECT, SHOW VIEW, TRIGGER, LOCK TABLES ON *.* TO limited@localhost")

@@ -176,6 +176,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.fault(55)
 def test_compose_agrees_on_what_deletes(idle: Stack) -> None:
     """For each form that Compose accepts: it deletes the volume if and only if `argv` says so."""
     for name in ("a.yaml", "b.yaml"):
@@ -213,6 +214,7 @@ REAL = [
 ]
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize("form", REAL)
 def test_what_was_announced_is_what_dies(idle: Stack, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle is the list of volumes before and after; the guard's list must be the same."""
@@ -251,6 +253,7 @@ def test_up_yes_with_a_changed_volume(idle: Stack) -> None:
 # --- the whole way ---
 
 
+@pytest.mark.fault(53, 54)
 def test_from_the_refusal_to_the_deletion(server: Stack) -> None:
     server.up()
     server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (a INT); INSERT INTO shop.t VALUES (1)")
@@ -278,6 +281,7 @@ def test_from_the_refusal_to_the_deletion(server: Stack) -> None:
     assert server.exists(server.volume)
 
 
+@pytest.mark.fault(53, 54)
 def test_what_makes_a_backup_count(mariadb: Stack) -> None:
     mariadb.up()
     mariadb.sql("CREATE DATABASE a; CREATE DATABASE b; CREATE TABLE a.t (a INT); CREATE TABLE b.t (a INT)")
@@ -327,6 +331,7 @@ def test_a_stopped_server_is_known_by_its_files(mariadb: Stack) -> None:
     assert not mariadb.exists(mariadb.volume)
 
 
+@pytest.mark.fault(55)
 def test_an_anonymous_volume_dies_with_its_container(mariadb: Stack) -> None:
     mariadb.write(server_file("mariadb", volume=""))
     mariadb.up()
@@ -342,6 +347,7 @@ def test_an_anonymous_volume_dies_with_its_container(mariadb: Stack) -> None:
     assert not mariadb.exists(volume)
 
 
+@pytest.mark.fault(55)
 def test_a_volume_that_another_container_holds_stays(idle: Stack) -> None:
     idle.write(IDLE.replace("data:/data", "data:/var/lib/mysql"))
     idle.up()

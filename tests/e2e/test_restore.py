@@ -22,6 +22,7 @@ CREATE VIEW names AS SELECT name FROM item;
 OTHER = "CREATE DATABASE other; CREATE TABLE other.t (a INT); INSERT INTO other.t VALUES (1);"
 
 
+@pytest.mark.fault(49)
 @ONE_SERVER
 def test_refuses_to_drop_what_is_there(server: Server, dbguard: Dbguard) -> None:
     server.sql(SHOP)
@@ -99,6 +100,7 @@ def test_id_of_an_older_archive(server: Server, dbguard: Dbguard) -> None:
     assert compare.differences(before, compare.snapshot(server.container, PASSWORD)) == []
 
 
+@pytest.mark.fault(50, 52)
 @pytest.mark.parametrize("server", ["mysql97", "mariadb118"], indirect=True)
 def test_failing_statement_is_named_with_its_place_but_not_its_values(server: Server, dbguard: Dbguard) -> None:
     server.sql(SHOP + "INSERT INTO shop.item VALUES (3, 'a secret value');")
@@ -114,6 +116,7 @@ def test_failing_statement_is_named_with_its_place_but_not_its_values(server: Se
     assert "a secret value" not in done.err + done.out
 
 
+@pytest.mark.fault(33, 34)
 @ONE_SERVER
 def test_damaged_archive_does_not_reach_the_server(server: Server, dbguard: Dbguard) -> None:
     server.sql(SHOP)

@@ -18,6 +18,7 @@ import pytest
 from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
+from dbguard.copies import Copies
 from dbguard.discover import Scope
 from dbguard.model import TargetName
 from dbguard.run import Keeper
@@ -113,8 +114,8 @@ def test_refuses_a_storage_that_dies_with_what_it_protects(empty_stack: Stack) -
 def test_due_targets_are_backed_up_once_per_slot_and_old_archives_go(stack: Stack, tmp_path: Path) -> None:
     stack.compose("stop", "--timeout", "3", "backup")
     settings = config.load(storage=((tmp_path / "own").as_uri(),), state=tmp_path / "state", keep_last=2)
-    catalog = Catalog(open_storage(settings.storage_url), settings.state)
-    keeper = Keeper(Containers.connect(), catalog, settings, Scope(stack.project))
+    catalog = Catalog(open_storage(settings.storage_urls[0]), settings.state)
+    keeper = Keeper(Containers.connect(), Copies([catalog]), settings, Scope(stack.project))
     target = TargetName(project=stack.project, service="db")
     now = datetime.now(UTC)
     ids: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from dbguard.containers import Containers
 from dbguard.discover import discover, one
 from dbguard.model import TargetName
 from dbguard.prune import prune
-from dbguard.retention import Policy
 from dbguard.storages import open_storage
 from tests.servers import Server
 
@@ -25,15 +25,15 @@ RUNS = 300
 
 def test_hundreds_of_backups_leave_nothing_behind(server: Server, tmp_path: Path) -> None:
     server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2);")
-    settings = config.load(storage=((tmp_path / "store").as_uri(),), state=tmp_path / "state")
-    catalog = Catalog(open_storage(settings.storage_url), settings.state)
+    settings = config.load(storage=((tmp_path / "store").as_uri(),), state=tmp_path / "state", keep_last=3)
+    catalog = Catalog(open_storage(settings.storage_urls[0]), settings.state)
     containers = Containers.connect()
     name = TargetName.parse(server.target)
     early: tuple[int, int, int] | None = None
     for run in range(RUNS):
         target = one(discover(containers, settings, [containers.inspect(server.container)]), server.target)
-        back_up(target, containers=containers, catalog=catalog, settings=settings, wish=Wish())
-        prune(name, catalog=catalog, policy=Policy(keep_last=3), state=settings.state)
+        back_up(target, containers=containers, catalogs=[catalog], settings=settings, wish=Wish())
+        prune(name, catalog=catalog, settings=settings, now=datetime.now(UTC))
         if run == RUNS // 10:
             early = footprint(server)
     assert early is not None

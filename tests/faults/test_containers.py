@@ -42,6 +42,7 @@ def backup_while(vault: Vault, box: Box, harm: Callable[[], object], **environme
         return vault.end(process)
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize(
     "harm", [("kill",), ("stop", "--time", "5"), ("restart", "--time", "0")], ids=lambda harm: harm[0]
 )
@@ -54,6 +55,7 @@ def test_container_ends(vault: Vault, box: Box, harm: tuple[str, ...]) -> None:
         vault.backup(box).succeeded()
 
 
+@pytest.mark.fault(18)
 def test_renamed_container_is_the_same_container(vault: Vault, box: Box) -> None:
     def rename() -> None:
         box.engine.docker("rename", box.id, f"{box.project}-renamed")
@@ -64,6 +66,7 @@ def test_renamed_container_is_the_same_container(vault: Vault, box: Box) -> None
     assert manifest["source"]["container_id"] == box.id
 
 
+@pytest.mark.fault(19)
 def test_recreated_container_is_another_one(vault: Vault, box: Box) -> None:
     """What `docker compose up` does when something in the file has changed."""
     old = box.id
@@ -80,6 +83,7 @@ def test_recreated_container_is_another_one(vault: Vault, box: Box) -> None:
     assert manifest["source"]["container_id"] == box.id != old
 
 
+@pytest.mark.fault(19)
 def test_container_recreated_between_find_and_dump(vault: Vault, box: Box) -> None:
     process = vault.start("backup", "now", "--project", box.project, stage="before-dump:STOP")
     wait_until_stopped(process)
@@ -91,6 +95,7 @@ def test_container_recreated_between_find_and_dump(vault: Vault, box: Box) -> No
     box.fill()
 
 
+@pytest.mark.fault(17)
 def test_container_restarted_after_its_dump_came_to_an_end(vault: Vault, box: Box) -> None:
     """Whatever was asked before and after the dump is then not about the same run of the server."""
     process = vault.start("backup", "now", "--project", box.project, stage="after-dump:STOP")
@@ -101,6 +106,7 @@ def test_container_restarted_after_its_dump_came_to_an_end(vault: Vault, box: Bo
     assert vault.listed() == []
 
 
+@pytest.mark.fault(23)
 def test_paused_container_stalls(vault: Vault, box: Box) -> None:
     try:
         result = backup_while(vault, box, lambda: box.engine.docker("pause", box.id), DBGUARD_STALL="2s")
@@ -123,6 +129,7 @@ def test_server_ends_the_session_of_the_dump(vault: Vault, box: Box) -> None:
     box.wait_until_idle()
 
 
+@pytest.mark.fault(47, 48)
 def test_table_dropped_before_the_dump_came_to_it(vault: Vault, box: Box) -> None:
     def drop() -> None:
         box.sql("DROP TABLE shop.b")

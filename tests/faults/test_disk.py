@@ -77,6 +77,7 @@ def no_dump_ran(box: Box) -> bool:
     return not box.exists(HALF)
 
 
+@pytest.mark.fault(10)
 def test_disk_full_while_the_data_is_written(on_disk: Vault, disk: Disk, mysql: Box) -> None:
     on_disk.backup(mysql).failed("No space left", "the disk is full")
     assert [path for path, content in on_disk.files().items() if content != "folder"] == [
@@ -88,6 +89,7 @@ def test_disk_full_while_the_data_is_written(on_disk: Vault, disk: Disk, mysql: 
     on_disk.backup(mysql, "--database", "shop").succeeded()
 
 
+@pytest.mark.fault(11)
 def test_disk_full_while_the_manifest_is_written(on_disk: Vault, disk: Disk, mysql: Box) -> None:
     on_disk.backup(mysql, "--database", "shop").succeeded()
     listed, used = on_disk.listed(), on_disk.of(mysql, on_disk.listed()[0]) / "data.sql.zst"
@@ -102,6 +104,7 @@ def test_disk_full_while_the_manifest_is_written(on_disk: Vault, disk: Disk, mys
     on_disk.backup(mysql, "--database", "shop").succeeded()
 
 
+@pytest.mark.fault(10)
 def test_disk_with_no_room_for_another_archive_is_refused_before_the_dump(
     on_disk: Vault, disk: Disk, mysql: Box
 ) -> None:
@@ -114,6 +117,7 @@ def test_disk_with_no_room_for_another_archive_is_refused_before_the_dump(
     assert on_disk.files() == before
 
 
+@pytest.mark.fault(13)
 def test_read_only_disk_is_refused_before_the_dump(on_disk: Vault, disk: Disk, mysql: Box) -> None:
     on_disk.backup(mysql, "--database", "shop").succeeded()
     disk.make_read_only()
@@ -125,6 +129,7 @@ def test_read_only_disk_is_refused_before_the_dump(on_disk: Vault, disk: Disk, m
     assert on_disk.run("cat", on_disk.listed()[0]).succeeded().out
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("how", ["unmounted", "folder gone"])
 def test_disk_that_is_not_mounted_is_no_empty_storage(on_disk: Vault, disk: Disk, mysql: Box, how: str) -> None:
     """Nothing may be written to the bare mount point: it would hide, or fill another disk."""
@@ -140,6 +145,7 @@ def test_disk_that_is_not_mounted_is_no_empty_storage(on_disk: Vault, disk: Disk
     assert not disk.folder.exists() or list(disk.folder.iterdir()) == []
 
 
+@pytest.mark.fault(13)
 def test_disk_that_is_unmounted_during_the_dump(on_disk: Vault, disk: Disk, mysql: Box) -> None:
     """It cannot be while a file on it is open, but its connection can break: the lazy kind comes near to that."""
     with mysql.slow_dump():
@@ -152,6 +158,7 @@ def test_disk_that_is_unmounted_during_the_dump(on_disk: Vault, disk: Disk, mysq
     mysql.wait_until_idle()
 
 
+@pytest.mark.fault(10, 13)
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_state_that_cannot_be_written_is_said(vault: Vault, disk: Disk, mysql: Box, fault: str) -> None:
     """Locks and the memory of known storages live outside the storage."""

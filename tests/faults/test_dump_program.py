@@ -91,24 +91,28 @@ def still_restores(old_vault: Vault, mysql: Box, mariadb: Box) -> Iterator[None]
         assert box.sql("SELECT t FROM shop.a ORDER BY i") == [["one"], ["two"]]
 
 
+@pytest.mark.fault(12, 15, 16, 23)
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "silence"])
 def test_dump_program_of_mysql(old_vault: Vault, mysql: Box, name: str) -> None:
     with mysql.dump(FAULTS[name].script):
         fails(old_vault, mysql, FAULTS[name])
 
 
+@pytest.mark.fault(15, 16, 23)
 @pytest.mark.parametrize("name", ["exit-2", "cut-in-a-row", "nothing", "silence"])
 def test_dump_program_of_mariadb_compressed_here(old_vault: Vault, mariadb: Box, name: str) -> None:
     with mariadb.dump(FAULTS[name].script):
         fails(old_vault, mariadb, FAULTS[name], compression="client")
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("name", ZSTD_FAULTS)
 def test_zstd_in_the_container(old_vault: Vault, mysql: Box, name: str) -> None:
     with mysql.instead_of("zstd", ZSTD_FAULTS[name].script):
         fails(old_vault, mysql, ZSTD_FAULTS[name])
 
 
+@pytest.mark.fault(15)
 def test_no_dump_program_at_all(old_vault: Vault, engine: Engine, mariadb: Box) -> None:
     files = old_vault.files()
     mariadb.sh("mv /usr/bin/mariadb-dump /usr/bin/hidden")

@@ -58,6 +58,7 @@ def test_backup_and_restore(vault: Vault, box: Box) -> None:
     box.wait_until_idle()
 
 
+@pytest.mark.fault(15, 16, 23)
 @pytest.mark.parametrize("name", ["exit-2", "exit-2-after-all", "killed", "cut-in-a-row", "nothing", "silence"])
 def test_dump_program(vault: Vault, box: Box, name: str) -> None:
     with box.dump(FAULTS[name].script):
@@ -66,6 +67,7 @@ def test_dump_program(vault: Vault, box: Box, name: str) -> None:
     box.wait_until_idle()
 
 
+@pytest.mark.fault(22)
 def test_cut_stream(vault: Vault, proxy: Proxy, box: Box) -> None:
     back_up_through(proxy, vault, box, None).succeeded()
     before = vault.files()
@@ -79,6 +81,7 @@ def test_cut_stream(vault: Vault, proxy: Proxy, box: Box) -> None:
     box.wait_until_idle()
 
 
+@pytest.mark.fault(2, 8)
 @pytest.mark.parametrize("name", SIGNALS)
 def test_signal_in_the_middle_of_the_dump(vault: Vault, box: Box, name: str) -> None:
     with box.slow_dump():
@@ -92,6 +95,7 @@ def test_signal_in_the_middle_of_the_dump(vault: Vault, box: Box, name: str) -> 
     assert vault.listed() == []
 
 
+@pytest.mark.fault(17)
 def test_container_killed_in_the_middle_of_the_dump(vault: Vault, box: Box) -> None:
     with box.slow_dump():
         process = vault.start("backup", "now", "--project", box.project)

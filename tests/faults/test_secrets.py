@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import secrets
-import time
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import docker
 import pytest
 
-from tests.faults.rig import Box, Result, Vault
+from tests.faults.rig import Box, Result, Vault, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.docker]
 
@@ -49,13 +50,14 @@ class Haystack:
 
     @contextlib.contextmanager
     def gathering(self) -> Iterator[None]:
-        begin = time.time() - 1
-        self._box.engine.docker("exec", "--detach", self._box.id, "sh", "-c", SAMPLER)
-        yield
-        self._box.sh("sh -c 'sleep 0.3; : a-word-that-must-be-seen'; : >/tmp/stop; sleep 0.3")
+        with self._events() as seen:
+            self._box.engine.docker("exec", "--detach", self._box.id, "sh", "-c", SAMPLER)
+            yield
+            self._box.sh("sh -c 'sleep 0.3; : a-word-that-must-be-seen'; : >/tmp/stop; sleep 0.3")
+            wait_until(lambda: "a-word-that-must-be-seen" in seen.read_text(), "the engine tells the last event")
         self.texts["argv"] = self._box.sh("tr '\\0' '\\n' </tmp/argv | sort -u; rm /tmp/argv")
         self.texts["logs"] = self._logs()
-        events = self._events(begin)
+        events = [json.loads(line) for line in seen.read_text().splitlines()]
         self.texts["events"] = json.dumps(events)
         self.texts["execs"] = json.dumps(self._execs(events))
         for folder in (self._vault.storage, self._vault.state):
@@ -68,10 +70,18 @@ class Haystack:
         with contextlib.closing(client):
             return str(client.logs(self._box.id).decode("utf-8", "replace"))
 
-    def _events(self, begin: float) -> list[dict[str, Any]]:
-        words = ("--since", f"{begin:.3f}", "--until", f"{time.time():.3f}", "--format", "{{json .}}")
-        lines = self._box.engine.docker("events", *words, "--filter", f"container={self._box.id}")
-        return [json.loads(line) for line in lines.splitlines()]
+    @contextlib.contextmanager
+    def _events(self) -> Iterator[Path]:
+        """The file in which they gather. Listened to as they come: the engine remembers the last 256 of all only."""
+        file = self._vault.folder / "events"
+        words = ["docker", "events", "--format", "{{json .}}", "--filter", f"container={self._box.id}"]
+        with file.open("wb") as out:
+            listener = subprocess.Popen(words, stdout=out, env=os.environ | self._box.engine.environment)
+        try:
+            yield file
+        finally:
+            listener.terminate()
+            listener.wait()
 
     def _execs(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ids = {event["Actor"]["Attributes"].get("execID") for event in events} - {None}
@@ -119,6 +129,7 @@ def test_forms_finds_a_secret_in_base64() -> None:
         assert any(form in text for form in forms(secret))
 
 
+@pytest.mark.fault(52)
 def test_password_from_the_containers_environment(filled: Callable[..., Box], vault: Vault) -> None:
     """And, on the same server, the configured password of an account of its own, right and wrong."""
     password, configured, wrong = new_secret(), new_secret(), new_secret()
@@ -144,6 +155,7 @@ def test_password_from_the_containers_environment(filled: Callable[..., Box], va
     check(haystack, password, configured, wrong)
 
 
+@pytest.mark.fault(52)
 def test_password_from_a_file_in_the_container(filled: Callable[..., Box], vault: Vault, tmp_path: Path) -> None:
     password = new_secret()
     secret = tmp_path / "root_password"

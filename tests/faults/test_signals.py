@@ -30,6 +30,7 @@ def nothing_changed(vault: Vault, before: dict[str, str], name: str) -> None:
     assert not [path for path in new if path.endswith("manifest.json")]
 
 
+@pytest.mark.fault(1, 4, 5, 8)
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("stage", ["discovery", "before-dump", "before-manifest", "during-manifest"])
 def test_backup(old_vault: Vault, mysql: Box, stage: str, name: str) -> None:
@@ -40,6 +41,7 @@ def test_backup(old_vault: Vault, mysql: Box, stage: str, name: str) -> None:
     mysql.wait_until_idle()
 
 
+@pytest.mark.fault(2, 8)
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
 def test_backup_in_the_middle_of_the_dump(
@@ -58,6 +60,7 @@ def test_backup_in_the_middle_of_the_dump(
     nothing_changed(old_vault, files, name)
 
 
+@pytest.mark.fault(1, 4, 5)
 def test_next_backup_after_sigkill_succeeds(vault: Vault, mariadb: Box) -> None:
     """The lock is free, and what lies there unfinished is not counted as an archive."""
     for stage in ("before-dump", "before-manifest", "during-manifest"):
@@ -67,24 +70,28 @@ def test_next_backup_after_sigkill_succeeds(vault: Vault, mariadb: Box) -> None:
     assert (len(good), damaged) == (1, [])
 
 
+@pytest.mark.fault(5)
 def test_sigkill_just_after_publishing_leaves_a_whole_archive(vault: Vault, mariadb: Box) -> None:
     ended_by(vault.backup(mariadb, stage="after-publishing:KILL"), "KILL")
     (archive,) = vault.listed()
     assert b"-- Dump completed" in vault.run("cat", archive).succeeded().out
 
 
+@pytest.mark.fault(8)
 def test_sigterm_just_after_publishing_takes_it_back(vault: Vault, mariadb: Box) -> None:
     """It says that nothing was published, so nothing may be there."""
     ended_by(vault.backup(mariadb, stage="after-publishing:TERM"), "TERM")
     assert vault.both() == ([], [])
 
 
+@pytest.mark.fault(6)
 def test_sigkill_while_taking_it_back(vault: Vault, mariadb: Box) -> None:
     """Never an archive that is listed without its data."""
     ended_by(vault.backup(mariadb, stage="after-publishing:TERM,after-deleting:KILL"), "KILL")
     assert vault.both() == ([], [])
 
 
+@pytest.mark.fault(7, 8)
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("stage", ["discovery", "before-load", "during-load"])
 def test_restore(old_vault: Vault, mariadb: Box, stage: str, name: str) -> None:

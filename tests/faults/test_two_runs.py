@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.docker]
 BUSY = 75
 
 
+@pytest.mark.fault(37)
 def test_second_run_on_the_same_target_is_told_to_wait(vault: Vault, mysql: Box) -> None:
     with mysql.slow_dump():
         first = vault.start("backup", "now", "--project", mysql.project)
@@ -28,6 +29,7 @@ def test_second_run_on_the_same_target_is_told_to_wait(vault: Vault, mysql: Box)
     vault.run("cat", archive).succeeded()
 
 
+@pytest.mark.fault(37)
 def test_two_hosts_with_one_storage(tmp_path: Path, engine: Engine, vault: Vault, mysql: Box) -> None:
     """No lock joins them: both write their own archive, and neither harms the other's."""
     other = replace(vault, folder=tmp_path / "other host")
@@ -45,6 +47,7 @@ def test_two_hosts_with_one_storage(tmp_path: Path, engine: Engine, vault: Vault
         assert b"-- Dump completed" in vault.run("cat", archive).succeeded().out
 
 
+@pytest.mark.fault(37)
 def test_backup_during_a_restore_of_the_same_target(vault: Vault, mariadb: Box) -> None:
     """It would save what is only half there."""
     vault.backup(mariadb).succeeded()

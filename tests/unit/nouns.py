@@ -7,7 +7,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dbguard.archive import FORMAT, Archive, Blob, Database, Marker, Owner, Software, Source, Table, new_archive_id
+from dbguard.archive import (
+    FORMAT,
+    Archive,
+    Blob,
+    Database,
+    Marker,
+    Marks,
+    Owner,
+    Software,
+    Source,
+    Stored,
+    Table,
+    new_archive_id,
+)
 from dbguard.model import Container, TargetName
 
 START = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
@@ -42,6 +55,11 @@ def archive(number: int = 0, *, identity: str = "uuid", **changes: Any) -> Archi
         "largest_statement": 0,
     }  # fmt: skip
     return Archive(**{**given, **changes})
+
+
+def listed(made: Archive, **marks: Any) -> Stored:
+    """As a listing shows it."""
+    return Stored(summary=made.summary, marks=Marks(**marks))
 
 
 def container(**changes: Any) -> Container:

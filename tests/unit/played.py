@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dbguard import argv
-from dbguard.archive import Archive, Blob, Owner, Software, Source
+from dbguard.archive import Archive, Blob, Owner, Software, Source, Stored, Summary
 from dbguard.argv import Invocation
 from dbguard.errors import DbguardError, NotFound
 from dbguard.model import Container, Mount, TargetName
@@ -104,10 +104,19 @@ class Shelf:
         if self.harm:
             raise self.harm
 
+    def archive(self, summary: Summary) -> Archive:
+        if self.failure:
+            raise self.failure
+        for one in self.archives:
+            if one.summary == summary:
+                return one
+        raise NotFound(summary.id)
+
     def listing(self, target: TargetName) -> SimpleNamespace:
         if self.failure:
             raise self.failure
-        return SimpleNamespace(archives=[a for a in self.archives if a.target == str(target)], damaged=())
+        archives = [Stored(summary=one.summary) for one in self.archives if one.target == str(target)]
+        return SimpleNamespace(archives=archives, damaged=())
 
 
 def container(

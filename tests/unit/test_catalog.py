@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbguard.archive import Archive, Blob, Database, Entry, Owner, Table
-from dbguard.catalog import DATA, Catalog, Listing
+from dbguard.catalog import Catalog, Listing, Unfinished
 from dbguard.errors import (
     AlreadyExists,
     ArchiveDamaged,
@@ -30,7 +30,8 @@ from dbguard.errors import (
 )
 from dbguard.model import TargetName
 from dbguard.storages.local import LocalStorage
-from tests.unit.nouns import OWNER, TARGET, any_archives, archive
+from tests.unit.nouns import OWNER, TARGET, any_archives, archive, listed
+from tests.unit.stored import DATA
 
 CONTENT = b"what mysqldump said, compressed"
 
@@ -79,19 +80,27 @@ def reasons(catalog: Catalog) -> list[str]:
     return [damaged.reason for damaged in catalog.listing(TARGET).damaged]
 
 
+def nothing_but_unfinished(catalog: Catalog) -> Unfinished:
+    """One without a manifest, which counts neither as good nor as damaged."""
+    listing = catalog.listing(TARGET)
+    assert (listing.archives, listing.damaged) == ((), ())
+    [unfinished] = listing.unfinished
+    return unfinished
+
+
 # --- what is listed ---
 
 
 def test_archives_are_listed_newest_first(catalog: Catalog) -> None:
     made = [publish(catalog, archive(number)) for number in (2, 1, 3)]
-    assert catalog.listing(TARGET) == Listing(archives=(made[2], made[0], made[1]), damaged=())
+    assert catalog.listing(TARGET) == Listing(archives=(listed(made[2]), listed(made[0]), listed(made[1])))
 
 
 def test_an_archive_appears_with_its_manifest(catalog: Catalog) -> None:
     with catalog.create(TARGET, archive().id, DATA) as out:
         out.write(CONTENT)
         assert catalog.listing(TARGET) == Listing(archives=(), damaged=())
-    assert catalog.listing(TARGET) == Listing(archives=(), damaged=())
+    assert nothing_but_unfinished(catalog).id == archive().id
     catalog.publish(replace(archive(), blobs={"data": blob()}))
     assert len(catalog.listing(TARGET).archives) == 1
 
@@ -108,8 +117,8 @@ def test_targets_do_not_mix(catalog: Catalog) -> None:
     publish(catalog, archive(1))
     theirs = publish(catalog, archive(1, target="shop/db2", owner=other))
     assert catalog.targets() == [TARGET, theirs.name]
-    assert [one.target for one in catalog.listing(TARGET).archives] == ["shop/db"]
-    assert catalog.listing(theirs.name).archives == (theirs,)
+    assert [one.summary.target for one in catalog.listing(TARGET).archives] == ["shop/db"]
+    assert catalog.listing(theirs.name).archives == (listed(theirs),)
 
 
 def test_a_target_without_archives_is_a_target(catalog: Catalog) -> None:
@@ -125,7 +134,7 @@ def test_what_others_left_there_does_not_matter(catalog: Catalog, root: Path, na
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("not ours")
     assert catalog.targets() == [TARGET]
-    assert catalog.listing(TARGET) == Listing(archives=(made,), damaged=())
+    assert catalog.listing(TARGET) == Listing(archives=(listed(made),), damaged=())
 
 
 # --- what went wrong ---
@@ -180,7 +189,7 @@ def test_a_manifest_that_is_none_is_damage_and_hides_nothing(catalog: Catalog, r
     good, bad = publish(catalog, archive(1)), publish(catalog, archive(2))
     manifest(root, bad).write_bytes(text)
     listing = catalog.listing(TARGET)
-    assert listing.archives == (good,)
+    assert listing.archives == (listed(good),)
     assert [(one.target, one.id) for one in listing.damaged] == [("shop/db", bad.id)]
 
 
@@ -216,7 +225,7 @@ def test_a_time_without_a_zone_is_damage(catalog: Catalog, root: Path) -> None:
 def test_unknown_keys_are_ignored(catalog: Catalog, root: Path) -> None:
     made = publish(catalog, archive())
     edit(root, made, later={"more": [1]}, source={**json.loads(manifest(root, made).read_text())["source"], "new": 1})
-    assert catalog.listing(TARGET).archives == (made,)
+    assert catalog.listing(TARGET).archives == (listed(made),)
 
 
 @pytest.mark.parametrize("number", [2, 3, 999])
@@ -271,7 +280,8 @@ def test_any_archive_comes_back_as_it_was(catalog: Catalog, any_archive: Archive
     with suppress(AlreadyExists):  # hypothesis may repeat itself
         made = publish(catalog, any_archive)
         [found] = [one for one in catalog.listing(TARGET).archives if one.id == made.id]
-        assert found == made
+        assert found == listed(made)
+        assert catalog.archive(found.summary) == made
 
 
 @pytest.mark.parametrize("raw", [b"\xed\xa0\x80", b"\xff"])
@@ -284,7 +294,7 @@ def test_a_name_that_is_not_utf_8_is_refused_or_comes_back(catalog: Catalog, raw
     except DbguardError:
         assert catalog.listing(TARGET).archives == ()
     else:
-        assert catalog.listing(TARGET).archives == (made,)
+        assert catalog.listing(TARGET).archives == (listed(made),)
 
 
 def test_a_manifest_is_json_that_people_can_read(catalog: Catalog, root: Path) -> None:
@@ -300,7 +310,7 @@ def test_a_manifest_is_json_that_people_can_read(catalog: Catalog, root: Path) -
 def test_an_archive_is_found_by_the_beginning_of_its_id(catalog: Catalog) -> None:
     made = publish(catalog, archive())
     publish(catalog, archive(24))
-    assert catalog.find(made.id) == catalog.find(made.id[:9]) == made
+    assert catalog.find(made.id) == catalog.find(made.id[:9]) == listed(made)
 
 
 @pytest.mark.parametrize("wanted", ["2026", "2025", "", "x"])
@@ -364,7 +374,7 @@ def test_what_is_forgotten_is_gone_and_nothing_else(catalog: Catalog, root: Path
     before = everything(root)
     made = publish(catalog, archive(2))
     for _ in range(2):
-        catalog.forget(made)
+        catalog.forget(made.summary)
         assert everything(root) == before
 
 
@@ -387,15 +397,15 @@ def test_the_manifest_goes_first(catalog: Catalog, monkeypatch: pytest.MonkeyPat
     """Killed in between, data without a manifest is left, never a manifest without data."""
     made = publish(catalog, archive())
     with failing_delete(monkeypatch, of=DATA), suppress(StorageError):
-        catalog.forget(made) if remove == "forget" else catalog.discard(TARGET, made.id)
-    assert catalog.listing(TARGET) == Listing(archives=(), damaged=())
+        catalog.forget(made.summary) if remove == "forget" else catalog.discard(TARGET, made.id)
+    assert nothing_but_unfinished(catalog).id == made.id
 
 
 def test_an_archive_whose_manifest_stays_keeps_its_data(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     made = publish(catalog, archive())
     with failing_delete(monkeypatch, of="manifest.json"), pytest.raises(StorageError):
-        catalog.forget(made)
-    assert catalog.listing(TARGET).archives == (made,)
+        catalog.forget(made.summary)
+    assert catalog.listing(TARGET).archives == (listed(made),)
 
 
 # --- whose archives ---
@@ -496,7 +506,7 @@ def test_a_memory_that_cannot_be_read_is_no_obstacle(catalog: Catalog, root: Pat
     """A power cut can leave it empty. The storage, which is there, says all that matters."""
     made = publish(catalog, archive())
     (state / "storages.json").write_bytes(text)
-    assert Catalog(LocalStorage(root), state).listing(TARGET).archives == (made,)
+    assert Catalog(LocalStorage(root), state).listing(TARGET).archives == (listed(made),)
     shutil.rmtree(root)
     with pytest.raises(StorageUnavailable, match="has been used before"):
         Catalog(LocalStorage(root), state).targets()

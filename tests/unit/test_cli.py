@@ -260,11 +260,14 @@ def test_a_list_for_programs(run: Run, stored: Stored) -> None:
     assert said.err == ""
     answer = json.loads(said.out)
     assert answer["schema_version"] == 1
-    assert answer["storage"] == stored.catalog.url
+    assert answer["storages"] == [stored.catalog.url]
+    assert (answer["damaged"], answer["unreadable"]) == ([], {})
     [listed] = answer["archives"]
     assert (listed["id"], listed["target"], listed["complete"]) == (made.id, "shop/db", True)
     assert listed["snapshot"] == "2026-11-23T01:30:00Z"
-    assert listed["databases"][0]["name"] == "\x1b☃"
+    assert listed["databases"] == ["\x1b☃"]
+    assert (listed["copies"], listed["suspicious"]) == ([stored.catalog.url], [])
+    assert (listed["held"], listed["confirmed"], listed["verified"]) == (False, False, None)
 
 
 def test_a_list_of_one_target(run: Run, stored: Stored) -> None:

@@ -15,6 +15,7 @@ from dbguard import config
 from dbguard.config import Settings, load
 from dbguard.errors import ConfigError
 from dbguard.model import Login
+from dbguard.retention import Policy
 
 SECRET = "hunter2-not-to-be-seen"
 
@@ -49,10 +50,10 @@ def write(tmp_path: Path) -> Write:
 
 def test_without_any_configuration_there_are_defaults(tmp_path: Path) -> None:
     settings = load()
-    assert settings.storage_url == (tmp_path / "home/.local/share/dbguard").as_uri()
+    assert settings.storage_urls == [(tmp_path / "home/.local/share/dbguard").as_uri()]
     assert settings.state == tmp_path / "home/.local/state/dbguard"
     assert settings.guard.recent == timedelta(minutes=15)
-    assert settings.policy.keep_last is None
+    assert settings.policy("shop/db", settings.storage_urls[0]) == Policy(), "everything is kept"
     assert settings.login("shop/db") is None, "taken inside the container"
 
 
@@ -60,7 +61,7 @@ def test_xdg_folders_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     settings = load()
-    assert (settings.storage_url, str(settings.state)) == ("file:///data/dbguard", "/state/dbguard")
+    assert (settings.storage_urls, str(settings.state)) == (["file:///data/dbguard"], "/state/dbguard")
 
 
 # --- which source wins ---
@@ -80,8 +81,8 @@ def test_the_environment_beats_the_file(write: Write, monkeypatch: pytest.Monkey
 def test_flags_beat_everything(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("storage = 'file:///from-file'")
     monkeypatch.setenv("DBGUARD_STORAGE", "file:///from-environment")
-    assert load(storage="file:///from-flag").storage_url == "file:///from-flag"
-    assert load(storage=None).storage_url == "file:///from-environment", "a flag that was not given"
+    assert load(storage="file:///from-flag").storage_urls == ["file:///from-flag"]
+    assert load(storage=None).storage_urls == ["file:///from-environment"], "a flag that was not given"
 
 
 def test_sources_add_up_within_a_section(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,8 +235,59 @@ def test_several_storages_are_separated_by_commas(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DBGUARD_STORAGE", "file:///a, file:///b,")
     settings = load()
     assert settings.storage == ("file:///a", "file:///b")
-    with pytest.raises(ConfigError, match="2 are set"):
-        _ = settings.storage_url
+    assert settings.storage_urls == ["file:///a", "file:///b"]
+
+
+def test_storages_are_used_once_each_folders_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest is the one that is read."""
+    monkeypatch.setenv("DBGUARD_STORAGE", "s3://far, file:///b, file:///a, s3://far, file:///b")
+    assert load().storage_urls == ["file:///b", "file:///a", "s3://far"]
+
+
+# --- rules and zones ---
+
+
+def test_a_set_of_rules_counts_whole_the_nearest_wins(write: Write) -> None:
+    write("""
+        storage = ["file:///a", "file:///b"]
+        keep_last = 3
+        timezone = "Europe/Berlin"
+        [storages."file:///b"]
+        keep_daily = 30
+        [targets."shop/db"]
+        keep_within = "90d"
+        timezone = "Australia/Lord_Howe"
+        [targets."blog/db"]
+        user = "x"
+    """)
+    settings = load()
+    assert settings.policy("blog/db", "file:///a") == Policy(keep_last=3)
+    assert settings.policy("blog/db", "file:///b") == Policy(keep_daily=30)
+    for url in settings.storage_urls:
+        assert settings.policy("shop/db", url) == Policy(keep_within=timedelta(days=90))
+    assert (settings.zone("shop/db").key, settings.zone("blog/db").key) == ("Australia/Lord_Howe", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("rule", ["last", "hourly", "daily", "weekly", "monthly", "yearly"])
+@pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
+def test_a_rule_that_keeps_none_is_refused(monkeypatch: pytest.MonkeyPatch, rule: str, count: str) -> None:
+    """Whoever wants no such rule leaves it out; a 0 is more likely a mistake."""
+    monkeypatch.setenv(f"DBGUARD_KEEP_{rule.upper()}", count)
+    with pytest.raises(ConfigError, match=f"keep_{rule}"):
+        load()
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "", "2"])
+def test_a_zone_that_nobody_knows_is_refused(write: Write, zone: str) -> None:
+    write(f"timezone = {zone!r}")
+    with pytest.raises(ConfigError, match="timezone"):
+        load()
+
+
+def test_rules_for_a_storage_that_is_not_used_are_refused(write: Write) -> None:
+    write('storage = "file:///a"\n[storages."file:///aa"]\nkeep_last = 3')
+    with pytest.raises(ConfigError, match="file:///aa"):
+        load()
 
 
 def test_settings_do_not_change() -> None:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from dbguard.archive import Summary
 from dbguard.freshness import Backups, Contents, decide
 from dbguard.model import TargetName
-from tests.unit.played import FRESH, ME, MINUTE, NOW, OTHER, archive
+from tests.unit import played
+from tests.unit.played import ME, MINUTE, NOW, OTHER
 
 RECENT = timedelta(minutes=15)
 SHOP = TargetName(project="shop", service="db")
 DATABASE = Contents(volume="shop_data", engine="mysql", identity=ME, targets=(SHOP,), running=True)
 
+
+def archive(**known: Any) -> Summary:
+    return played.archive(**known).summary
+
+
+FRESH = played.FRESH.summary
 
 # --- freshness: one volume ---
 

@@ -21,8 +21,8 @@ _COMMANDS = {
     "cat": ("archives", "Write an archive's SQL to stdout."),
     "completion": ("completion", "Print the shell's completion script."),
     "compose": ("compose", "Run docker compose, and refuse to delete database volumes without a fresh backup."),
-    "confirm": ("archives", "Say that a suspicious archive is as it should be."),
     "config": ("config", "Check and show the configuration."),
+    "confirm": ("archives", "Say that a suspicious archive is as it should be."),
     "discover": ("discover", "Show which containers are databases, and which are backed up."),
     "doctor": ("doctor", "Look for what could go wrong, before it does."),
     "hold": ("archives", "Never prune an archive."),
@@ -62,7 +62,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dbguard")
 @click.option("--config", "config_file", type=click.Path(dir_okay=False), help="Read this file, not dbguard.toml.")
-@click.option("--storage", help="Where archives are, for instance file:///srv/backups.")
+@click.option("--storage", help="Where archives are: folders and s3://bucket/prefix, with commas.")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails.")
 @click.pass_context
 def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, debug: bool) -> None:
@@ -73,6 +73,7 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     dbguard backup now                    back everything up
     dbguard list                          what there is to restore
     dbguard restore shop/db --latest      bring it back
+    dbguard doctor                        what could go wrong
     dbguard compose down --volumes        refused unless the backup is fresh
 
     Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged, 69 engine or storage unavailable, 70 internal,

@@ -109,7 +109,8 @@ def _newest(world: World, name: TargetName) -> Copied:
     for error in merged.unreadable.values():
         output.say(f"warning: a newer one may be where nobody can look: {output.printable(str(error))}")
     for url, bad in merged.damaged:
-        output.say(f"skipped {bad.id} in {url}: damaged: {bad.reason}")
+        where = f" in {url}" if len(world.copies.catalogs) > 1 else ""
+        output.say(f"skipped {bad.id}{where}: damaged: {bad.reason}")
     chosen, skipped = latest(merged.stored)
     for archive_id, why in skipped.items():
         output.say(f"skipped {archive_id}: {output.printable(why)}")

@@ -25,6 +25,7 @@ from dbguard.errors import (
     NewerFormat,
     NotFound,
     NotSetUp,
+    StorageError,
     StorageUnavailable,
 )
 from dbguard.layout import MANIFEST, ROOT_MARK
@@ -161,7 +162,12 @@ class Catalog:
         return self.storage.create(f"{target}/{archive_id}/{name}")
 
     def publish(self, archive: Archive) -> None:
-        """From here on the archive exists."""
+        """From here on the archive exists. Raises StorageError when its data is not there in full: a host whose clock
+        is a week ahead may have swept it up as abandoned."""
+        folder = f"{archive.target}/{archive.id}/"
+        there = {entry.key.removeprefix(folder): entry.size for entry in self.storage.list(folder)}
+        if gone := [blob.key for blob in archive.blobs.values() if there.get(blob.key) != blob.size]:
+            raise StorageError(f"{self.url}/{folder}{gone[0]} is not there any more, or not in full")
         try:
             text = written(archive)
         except ValueError as error:

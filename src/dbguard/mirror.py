@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from dbguard import retention
-from dbguard.archive import Stored
+from dbguard.archive import Archive, Blob, Stored
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.copies import Copied, Copies
@@ -65,23 +67,30 @@ def _as_seen_by(here: Sequence[Stored], everywhere: Sequence[Stored]) -> list[St
 
 
 def copy(stored: Stored, source: Catalog, to: Catalog, now: datetime) -> None:
-    """The same archive in another storage, its data checked on the way, its manifest last."""
+    """The same archive in another storage, its data checked on the way, its manifest last.
+
+    What was copied before a failure stays, unfinished: it may be another host's by then, and the next try uses it.
+    """
     summary = stored.summary
     archive = source.archive(summary)
-    try:
-        for blob in archive.blobs.values():
-            with to.create(summary.name, summary.id, blob.key) as out:
-                for chunk in source.chunks(archive, blob):
-                    out.write(chunk)
-        for said, kind in ((stored.marks.held, "hold"), (stored.marks.confirmed, "confirm")):
-            if said:
+    for blob in archive.blobs.values():
+        _copy_blob(archive, blob, source, to)
+    for said, kind in ((stored.marks.held, "hold"), (stored.marks.confirmed, "confirm")):
+        if said:
+            with contextlib.suppress(AlreadyExists):
                 to.mark(summary, kind, now)  # type: ignore[arg-type]
-        _copy_manifest(f"{summary.target}/{summary.id}/{MANIFEST}", source.storage, to.storage)
+    _copy_manifest(f"{summary.target}/{summary.id}/{MANIFEST}", source.storage, to.storage)
+
+
+def _copy_blob(archive: Archive, blob: Blob, source: Catalog, to: Catalog) -> None:
+    """Takes over what a run that was cut short, or another host, has put there; raises ArchiveDamaged when it is not
+    what it should be."""
+    try:
+        with to.create(archive.name, archive.id, blob.key) as out:
+            for chunk in source.chunks(archive, blob):
+                out.write(chunk)
     except AlreadyExists:
-        raise  # another run is making this copy, or has made it: what is there is not ours to remove
-    except BaseException:
-        to.discard(summary.name, summary.id)
-        raise
+        deque(to.chunks(archive, blob), maxlen=0)
 
 
 def _copy_manifest(key: str, source: Storage, to: Storage) -> None:

@@ -16,12 +16,13 @@ from dbguard.model import TargetName
 from dbguard.retention import Plan
 
 ABANDONED = timedelta(days=7)
-"""After so long nobody is still writing it. By the storage's own clock, and by ours."""
+"""After so long nobody is still writing it, our clock against the storage's. Should one be wrong: a backup whose data
+was swept away under it fails, see Catalog.publish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What went. `stuck` names those that the storage would not let go, and why: they are still there, whole."""
+    """What went. `stuck` names those that the storage would not let go, and why: of those something is still there."""
 
     removed: tuple[Stored, ...]
     stuck: Mapping[str, DbguardError]

@@ -105,6 +105,17 @@ def test_an_archive_appears_with_its_manifest(catalog: Catalog) -> None:
     assert len(catalog.listing(TARGET).archives) == 1
 
 
+@pytest.mark.parametrize("there", [None, CONTENT[:-1]])
+def test_an_archive_whose_data_was_swept_away_is_not_published(catalog: Catalog, there: bytes | None) -> None:
+    """By a host whose clock is a week ahead."""
+    if there is not None:
+        with catalog.create(TARGET, archive().id, DATA) as out:
+            out.write(there)
+    with pytest.raises(StorageError, match=f"{DATA} is not there"):
+        catalog.publish(replace(archive(), blobs={"data": blob()}))
+    assert catalog.listing(TARGET).archives == ()
+
+
 def test_an_archive_is_published_once(catalog: Catalog) -> None:
     made = publish(catalog, archive())
     with pytest.raises(AlreadyExists):

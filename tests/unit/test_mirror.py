@@ -230,7 +230,7 @@ def test_a_damaged_source_is_not_published(world: World) -> None:
 
 
 @pytest.mark.parametrize("broken", [DATA, "manifest.json", ".json"])
-def test_a_copy_that_fails_leaves_nothing_and_stops_no_other(world: World, broken: str) -> None:
+def test_a_copy_that_fails_is_not_listed_and_stops_no_other(world: World, broken: str) -> None:
     world.put(made(0), 0, 1)
     one, other = world.put(made(1), 0), world.put(made(2), 0)
     world.catalogs[0].mark(one.summary, "hold", NOW)
@@ -238,9 +238,29 @@ def test_a_copy_that_fails_leaves_nothing_and_stops_no_other(world: World, broke
     world.storages[1].broken = (f"{one.id}/{broken}",) if broken != ".json" else (f"{NOW:%Y%m%d}T013000000000Z.json",)
     errors = world.failures()
     assert [type(error) for error in errors] == [StorageError, type(None)]
-    assert {key for key in world.storages[1].blobs if other.id not in key} == set(before)
+    left = {key.rpartition("/")[2] for key in world.storages[1].blobs if one.id in key}
+    assert left <= {DATA, f"hold-{NOW:%Y%m%d}T013000000000Z.json"}, "the next try uses it"
+    assert {key for key in world.storages[1].blobs if one.id not in key and other.id not in key} == set(before)
+    assert one.id not in world.ids(1)
     world.storages[1].broken = ()
     assert world.repair() == [(one.id, "b")]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_data_that_an_earlier_run_left_without_a_manifest_is_used_when_it_is_whole(world: World, whole: bool) -> None:
+    """The network was cut just before the manifest, so nobody could remove the data either."""
+    world.put(made(0), 0, 1)
+    one = world.put(made(1), 0)
+    left = STORED if whole else STORED[:-1] + b"!"
+    world.storages[1].blobs[f"shop/db/{one.id}/{DATA}"] = left
+    if whole:
+        assert world.repair() == [(one.id, "b")]
+        assert world.ids(1) == world.ids(0)
+        return
+    [error] = world.failures()
+    assert isinstance(error, ArchiveDamaged)
+    assert world.storages[1].blobs[f"shop/db/{one.id}/{DATA}"] == left, "it may be another run's"
+    assert one.id not in world.ids(1)
 
 
 def test_a_damaged_copy_is_not_replaced(world: World) -> None:

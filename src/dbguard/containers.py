@@ -43,7 +43,8 @@ class Containers:
         self._client = client
         self.engine_id = engine_id
         self.engine_version = engine_version
-        self.address = str(client.base_url).replace("http+docker://localhost", "its socket on this host")
+        self.by_socket = str(client.base_url).startswith("http+docker://")
+        self.address = "its socket on this host" if self.by_socket else str(client.base_url)
 
     @classmethod
     def connect(cls) -> Self:

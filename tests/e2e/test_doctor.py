@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -112,6 +114,45 @@ def test_healthy(servers: Any, dbguard: Dbguard) -> None:
 def test_nothing_to_back_up_is_said(dbguard: Dbguard) -> None:
     said = dbguard("doctor", "--project", f"dbguard-test-{secrets.token_hex(6)}").succeeded().out
     assert any("no database" in line for line in lines(said, "WARN")), said
+
+
+def test_engine_behind_something(doctor: Doctor) -> None:
+    """Nobody can see what a proxy does with silent connections, but that there may be one."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=relay, args=(listener,), daemon=True).start()
+    host = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    said = doctor(environment={"DOCKER_HOST": host})
+    assert any("through a proxy" in line for line in lines(said, "WARN")), said
+    assert f"{doctor.server.target}: mariadb" in said, "its programs can be run all the same"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def relay(listener: socket.socket) -> None:
+    """Passes everything on to the engine's socket."""
+    while True:
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=join, args=(near,), daemon=True).start()
+
+
+def join(near: socket.socket) -> None:
+    with near, socket.socket(socket.AF_UNIX) as far:
+        far.connect("/var/run/docker.sock")
+        other = threading.Thread(target=carry, args=(near, far), daemon=True)
+        other.start()
+        carry(far, near)
+        other.join()
+
+
+def carry(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            to.sendall(data)
+    with suppress(OSError):
+        to.shutdown(socket.SHUT_WR)
 
 
 def test_storage_that_cannot_be_read(doctor: Doctor, store: BucketServer) -> None:

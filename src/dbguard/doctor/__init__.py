@@ -27,7 +27,7 @@ def examine(
     clean: bool,
 ) -> Iterator[Finding]:
     """Everything worth knowing, good and bad. With `clean`, what nobody needs any more is removed."""
-    yield _engine(containers)
+    yield from _engine(containers)
     yield from targets.look(sightings)
     for catalog in catalogs:
         yield from _guarded(catalog.url, partial(places.look, containers, sightings, catalog))
@@ -48,10 +48,16 @@ def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Find
         yield failed(about, str(error), hint=error.hint)
 
 
-def _engine(containers: Containers) -> Finding:
+def _engine(containers: Containers) -> Iterator[Finding]:
     numbers = tuple(int(number) for number in re.findall(r"\d+", containers.engine_version)[:2])
     text = f"Docker Engine {containers.engine_version} at {containers.address}"
-    return ok("engine", text) if numbers >= _OLDEST_ENGINE else warning("engine", f"{text}: older than any tested")
+    yield ok("engine", text) if numbers >= _OLDEST_ENGINE else warning("engine", f"{text}: older than any tested")
+    if not containers.by_socket:
+        yield warning(
+            "engine",
+            "it is reached over the network, perhaps through a proxy: one that ends silent connections ends a dump",
+            hint="its timeouts must be longer than `stall`; it must let exec and its half-closed streams through",
+        )
 
 
 def _encryption(settings: Settings) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def measure(server: BucketServer, home: Path, mib: int, rounds: int) -> list[str
         "write to the same disk (the limit)": lambda file: cost(["cp", str(file), str(home / "copy")]),
         "dbguard": ours,
         "rclone copy": lambda file: cost(
-            [str(RCLONE), "copyto", str(file), f":s3:{bucket}/rclone"], rclone_environment(server)
+            [str(RCLONE), "copyto", "--ignore-times", str(file), f":s3:{bucket}/rclone"], rclone_environment(server)
         ),
     }
     if aws := shutil.which("aws"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +339,27 @@ def test_secrets_are_shown_nowhere(scripted: S3Server) -> None:
         while error is not None:
             assert SECRET not in f"{error!r} {vars(error)}"
             error = error.__cause__
+
+
+@pytest.mark.fault(32)
+def test_a_locked_bucket_is_written_and_its_lock_is_said(moto: BucketServer) -> None:
+    """A delete there only hides: the version that was written stays until its day."""
+    bucket = f"locked-{secrets.token_hex(6)}"
+    moto.client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    moto.client.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}},
+        },
+    )
+    storage = S3Storage.from_url(f"s3://{bucket}", replace(moto.options, checksums="always"))
+    for size in (10, 20 << 20):
+        with storage.create(f"blob-{size}") as out:
+            out.write(bytes(size))
+    storage.delete("blob-10")
+    assert [entry.key for entry in storage.list()] == [f"blob-{20 << 20}"]
+    versions = moto.client.list_object_versions(Bucket=bucket)
+    assert "blob-10" in {version["Key"] for version in versions["Versions"]}, "it is hidden, not gone"
+    [doubt] = storage.doubts()
+    assert "30 days" in doubt

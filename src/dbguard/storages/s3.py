@@ -119,6 +119,7 @@ class S3Storage:
     def doubts(self) -> Iterator[str]:
         yield from self._doubts_about_uploads()
         yield from self._doubts_about_rules()
+        yield from self._doubts_about_locks()
 
     def _doubts_about_uploads(self) -> Iterator[str]:
         try:
@@ -145,6 +146,15 @@ class S3Storage:
             if _deletes_by_age(rule) and self._concerns(_rule_prefix(rule)):
                 name = rule.get("ID", "without a name")
                 yield f"the lifecycle rule {name} deletes archives by age, also the last good one: let dbguard prune"
+
+    def _doubts_about_locks(self) -> Iterator[str]:
+        """A store without Object Lock, or an account that may not ask, has nothing to say here."""
+        with contextlib.suppress(*FAILURES):
+            answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+            retention = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+            if length := retention.get("Days") or retention.get("Years"):
+                unit = "days" if "Days" in retention else "years"
+                yield f"Object Lock keeps all for {length} {unit}: pruned earlier it is hidden and billed, not gone"
 
     def _concerns(self, prefix: str) -> bool:
         return self._prefix.startswith(prefix) or prefix.startswith(self._prefix)

@@ -32,8 +32,8 @@ from dbguard.layout import MANIFEST, ROOT_MARK
 from dbguard.model import TargetName
 from dbguard.reader import ManifestReader, written
 from dbguard.state import KnownStorages
-from dbguard.storages import Storage, Writer
-from dbguard.stream import CHUNK, Meter, read_whole
+from dbguard.storages import Storage, Writer, read_whole
+from dbguard.stream import CHUNK, Meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class Catalog:
             return
         used_before = self.url in self._known  # asked first: a run beside this one may be setting it up now
         try:
-            mark = self._small(ROOT_MARK)
+            mark = read_whole(self.storage, ROOT_MARK)
         except NotFound as error:
             if used_before:
                 raise StorageUnavailable(
@@ -239,10 +239,6 @@ class Catalog:
         self.storage.delete(folder + MANIFEST)
         for entry in [*self.storage.list(folder)]:
             self.storage.delete(entry.key)
-
-    def _small(self, key: str) -> bytes:
-        with self.storage.open(key) as reader:
-            return read_whole(reader.read)
 
 
 def _wrong(summary: Summary, target: TargetName, archive_id: str, names: dict[str, Entry]) -> str:

@@ -61,7 +61,7 @@ def identities(file: Path | None) -> tuple[Any, ...]:
     if not lines:
         raise ConfigError(f"identity {file}: it holds no private key")
     try:
-        if lines and lines[0].startswith("-----BEGIN"):
+        if lines[0].startswith("-----BEGIN"):
             return (age.ssh.Identity.from_buffer("\n".join([*lines, ""]).encode()),)
         return tuple(age.x25519.Identity.from_str(line) for line in lines)
     except age.IdentityError as error:

@@ -16,8 +16,7 @@ from dbguard.copies import Copied, Copies
 from dbguard.errors import AlreadyExists, DbguardError
 from dbguard.layout import MANIFEST
 from dbguard.model import TargetName
-from dbguard.storages import Storage
-from dbguard.stream import read_whole
+from dbguard.storages import Storage, read_whole
 from dbguard.suspicion import suspicious
 
 
@@ -95,7 +94,6 @@ def _copy_blob(archive: Archive, blob: Blob, source: Catalog, to: Catalog) -> No
 
 def _copy_manifest(key: str, source: Storage, to: Storage) -> None:
     """As it is: a newer dbguard may have written more into it than this one understands."""
-    with source.open(key) as reader:
-        text = read_whole(reader.read)
+    text = read_whole(source, key)
     with to.create(key) as out:
         out.write(text)

@@ -8,8 +8,7 @@ from dbguard import layout
 from dbguard.archive import Owner
 from dbguard.errors import AlreadyExists, Refused
 from dbguard.model import TargetName
-from dbguard.storages import Storage
-from dbguard.stream import read_whole
+from dbguard.storages import Storage, read_whole
 
 _OWNER = pydantic.TypeAdapter(Owner)
 
@@ -38,8 +37,7 @@ def _last(storage: Storage, target: TargetName) -> tuple[int, Owner | None]:
     if not numbers:
         return 0, None
     try:
-        with storage.open(f"{target}/{layout.owner(max(numbers))}") as reader:
-            return max(numbers) + 1, _OWNER.validate_json(read_whole(reader.read))
+        return max(numbers) + 1, _OWNER.validate_json(read_whole(storage, f"{target}/{layout.owner(max(numbers))}"))
     except ValueError:
         return max(numbers) + 1, None
 

@@ -11,8 +11,7 @@ from dbguard.archive import FORMAT, Archive, Entry, Summary
 from dbguard.cache import SummaryCache
 from dbguard.errors import ArchiveDamaged, DbguardError, NewerFormat, NotFound
 from dbguard.model import TargetName
-from dbguard.storages import Storage
-from dbguard.stream import read_whole
+from dbguard.storages import Storage, read_whole
 
 _LIMIT = 256 << 20
 _READERS = 8
@@ -28,8 +27,7 @@ class ManifestReader:
 
     def archive(self, key: str) -> Archive:
         """Raises NotFound, ArchiveDamaged or NewerFormat."""
-        with self._storage.open(key) as reader:
-            return _parsed(read_whole(reader.read))
+        return _parsed(read_whole(self._storage, key))
 
     def summaries(self, target: TargetName, manifests: dict[str, Entry]) -> dict[str, Summary | DbguardError]:
         """What each manifest says, or why it cannot be read; those that are gone by now are left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from dbguard.errors import ArchiveDamaged
 
@@ -15,11 +15,6 @@ else:
 
 CHUNK = 1 << 20
 """Bytes handled at a time: memory stays flat whatever the dump's size."""
-
-
-def read_whole(read: Callable[[int], bytes]) -> bytes:
-    """A small blob at once."""
-    return b"".join(iter(lambda: read(CHUNK), b""))
 
 
 class Meter:

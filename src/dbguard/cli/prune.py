@@ -91,7 +91,10 @@ def _carry_out(world: World, plans: list[tuple[TargetName, Catalog, Plan]], now:
     if len(failed) == 1 and len(plans) == 1:
         raise failed[0]
     if failed:
-        raise Partly(f"{output.count(len(failed), 'removal')} failed", hint="what could not be removed is still whole")
+        raise Partly(
+            f"{output.count(len(failed), 'removal')} failed",
+            hint="of these something is still there; the next prune tries again",
+        )
 
 
 def _told(name: TargetName, catalog: Catalog, pruned: Pruned, swept: list[str]) -> Iterator[str]:

@@ -15,8 +15,7 @@ from dbguard.doctor.findings import Finding, failed, ok, warning
 from dbguard.errors import DbguardError, NotSetUp
 from dbguard.model import Sighting
 from dbguard.placement import check_placement
-from dbguard.storages import Storage
-from dbguard.stream import read_whole
+from dbguard.storages import Storage, read_whole
 
 _SKEW = timedelta(minutes=1)
 
@@ -41,9 +40,8 @@ def _probe(storage: Storage) -> Iterator[Finding]:
     with storage.create(key) as out:
         out.write(content)
     after = datetime.now(UTC)
-    with storage.open(key) as reader:
-        if read_whole(reader.read) != content:
-            yield failed(storage.url, "what was written comes back changed")
+    if read_whole(storage, key) != content:
+        yield failed(storage.url, "what was written comes back changed")
     listed = [entry.modified for entry in storage.list(key)]
     try:
         storage.delete(key)

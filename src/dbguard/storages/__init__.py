@@ -14,6 +14,7 @@ from dbguard.archive import Entry
 from dbguard.errors import ConfigError
 from dbguard.storages.local import LocalStorage
 from dbguard.storages.options import BucketOptions
+from dbguard.stream import CHUNK
 
 
 class Writer(Protocol):
@@ -74,6 +75,12 @@ class Storage(Protocol):
     def doubts(self) -> Iterator[str]:
         """What about this place, as it is set up, could one day cost an archive. For `dbguard doctor`."""
         ...
+
+
+def read_whole(storage: Storage, key: str) -> bytes:
+    """A small blob at once. Raises NotFound."""
+    with storage.open(key) as reader:
+        return b"".join(iter(lambda: reader.read(CHUNK), b""))
 
 
 def _bucket(url: str, options: BucketOptions) -> Storage:

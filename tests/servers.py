@@ -14,7 +14,7 @@ from pathlib import Path
 KINDS = ("mysql97", "mariadb118", "mariadb1011")
 PASSWORD = os.environ.get("DBGUARD_TEST_PASSWORD", "test-only-password")
 COMPOSE_FILE = Path(__file__).parents[1] / "docker-compose.test.yml"
-LABEL = "dbguard.test=1"
+LABEL = "dbguard-test=1"
 READY = 120
 """Seconds that a server may take to start on a busy machine."""
 
@@ -110,7 +110,7 @@ class Servers:
         model = json.loads(docker("inspect", self._started(kind).container))[0]["Config"]
         variables = {"MYSQL_ROOT_PASSWORD": PASSWORD} if environment is None else environment
         name = f"{self.project}-{uuid.uuid4().hex[:8]}"
-        labels = ("--label", LABEL, "--label", f"dbguard.test.run={self.project}")
+        labels = ("--label", LABEL, "--label", f"dbguard-test.run={self.project}")
         settings = [word for pair in variables.items() for word in ("--env", "=".join(pair))]
         command = (*model["Cmd"], *arguments)
         container = docker(
@@ -122,7 +122,7 @@ class Servers:
 
     def remove(self) -> None:
         """Everything of this run, by id."""
-        for label in (f"com.docker.compose.project={self.project}", f"dbguard.test.run={self.project}"):
+        for label in (f"com.docker.compose.project={self.project}", f"dbguard-test.run={self.project}"):
             for kind, listing, removal in (
                 ("container", ("--all",), ("--force", "--volumes")),
                 ("volume", (), ()),

@@ -26,9 +26,11 @@ LAYERS = """
     inventory intake copies
     obstacles
     sql catalog
-    containers config lock schedule
+    habits
+    containers config lock
     owners reader
     sections
+    schedule
     encryption engines storages process checker cache
     argv command retention freshness sqldump stream report
     suspicion
@@ -42,9 +44,9 @@ LAYERS = """
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"owners", "reader", "cache", "config", "sections", "cli"},
+    "pydantic": {"owners", "reader", "cache", "config", "sections", "habits", "cli"},
     "pydantic_settings": {"config", "sections"},
-    "durationpy": {"sections"},
+    "durationpy": {"sections", "schedule"},
     "docker": {"containers"},
     "requests": {"containers"},
     "filelock": {"lock"},

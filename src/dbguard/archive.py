@@ -95,6 +95,7 @@ class Source:
     identity: str
     started: datetime | None
     settings: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)  # those of its container that are settings of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ class Summary:
     plain_size: int
     recipients: tuple[str, ...] = ()
     suspicious: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> TargetName:
@@ -222,6 +224,7 @@ class Archive:
             plain_size=sum(blob.plain_size for blob in self.blobs.values()),
             recipients=tuple(sorted({name for blob in self.blobs.values() for name in blob.recipients})),
             suspicious=self.suspicious,
+            labels=self.source.labels,
         )
 
 

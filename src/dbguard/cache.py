@@ -15,7 +15,7 @@ import pydantic
 from dbguard.archive import Summary
 
 _SUMMARY = pydantic.TypeAdapter(Summary)
-_LAYOUT = "1"
+_LAYOUT = "2"
 """Another one when Summary changes: what an older dbguard has written is then not looked at."""
 _SCHEMA = """CREATE TABLE IF NOT EXISTS summaries (
     storage TEXT, target TEXT, id TEXT, version TEXT, summary BLOB, PRIMARY KEY (storage, target, id, version)

@@ -16,8 +16,19 @@ from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
 from dbguard.errors import ConfigError
 from dbguard.model import Login
-from dbguard.retention import Policy
-from dbguard.sections import BucketSection, Duration, GuardSection, Listed, Rules, StorageSection, TargetSection, Zone
+from dbguard.sections import (
+    BucketSection,
+    Duration,
+    GuardSection,
+    Listed,
+    Rules,
+    ScheduleText,
+    StorageSection,
+    TargetSection,
+    Urls,
+    Zone,
+    secret,
+)
 from dbguard.storages.options import BucketOptions
 
 _FILE = "dbguard.toml"
@@ -54,7 +65,19 @@ class Settings(BaseSettings, Rules):
     targets: dict[str, TargetSection] = {}
     timezone: Zone = ZoneInfo("UTC")
     guard: GuardSection = GuardSection()
-    schedule: str = "@daily"
+    schedule: ScheduleText = "@daily"
+    jitter: Duration = timedelta(0)
+    retries: int = pydantic.Field(default=3, ge=0)
+    max_duration: Duration = pydantic.Field(default=timedelta(hours=24), gt=timedelta(0))
+    max_age: Duration | None = None
+    parallel: int = pydantic.Field(default=2, ge=1)
+    notify: Urls = ()
+    notify_file: Path | None = None
+    remind: Duration = timedelta(hours=24)
+    ping: pydantic.SecretStr | None = None
+    listen: str | None = pydantic.Field(default=None, pattern=r"^[^\s:]*:\d+$")
+    metrics_file: Path | None = None
+    log: Literal["auto", "json", "text"] = "auto"
     state: Path = pydantic.Field(default_factory=lambda: _home("XDG_STATE_HOME", ".local/state"))
 
     @pydantic.field_validator("targets")
@@ -63,6 +86,16 @@ class Settings(BaseSettings, Rules):
         if short := [name for name in targets if "/" not in name]:
             raise ValueError(f"{short[0]!r} is no target: write project/service")
         return targets
+
+    @pydantic.field_validator("storage")
+    @classmethod
+    def _storages_by_url(cls, storage: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_url, storage))
+
+    @pydantic.field_validator("storages")
+    @classmethod
+    def _sections_by_url(cls, storages: dict[str, StorageSection]) -> dict[str, StorageSection]:
+        return {_url(place): section for place, section in storages.items()}
 
     @pydantic.model_validator(mode="after")
     def _used(self) -> Settings:
@@ -88,19 +121,11 @@ class Settings(BaseSettings, Rules):
         options: dict[str, Any] = self.s3.options() | own.options()
         return BucketOptions(**options)
 
-    def policy(self, target: str, url: str) -> Policy:
-        """The rules for one target in one storage: the target's own, else the storage's, else those for all.
-
-        A set of rules counts whole: nothing of the weaker ones is mixed in.
-        """
-        sections = self.targets.get(target), self.storages.get(url), self
-        found = (section.policy_set for section in sections if section is not None)
-        return next((policy for policy in found if policy is not None), Policy())
-
-    def zone(self, target: str) -> ZoneInfo:
-        """Where a target's days begin."""
-        own = self.targets.get(target)
-        return own.timezone if own is not None and own.timezone is not None else self.timezone
+    @property
+    def notify_urls(self) -> Sequence[str]:
+        """Where messages go, the file read now. Raises ConfigError."""
+        urls = secret("notify", None, self.notify_file) or ""
+        return [*(url.get_secret_value() for url in self.notify), *urls.split()]
 
     @classmethod
     def settings_customise_sources(
@@ -160,6 +185,11 @@ def _found(folder: Path) -> Path | None:
         return Path(named)
     candidates = [place / _FILE for place in (folder, *folder.parents)]
     return next((path for path in [*candidates, _SYSTEM_FILE] if path.is_file()), None)
+
+
+def _url(place: str) -> str:
+    """Of a storage: a folder may be given by its path, and is meant by its URL too."""
+    return place if ":" in place.partition("/")[0] else Path(place).absolute().as_uri()
 
 
 def _home(variable: str, fallback: str) -> Path:

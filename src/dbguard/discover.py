@@ -15,6 +15,7 @@ from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.errors import DbguardError, NotFound, QueryFailed, UsageError
+from dbguard.habits import habits
 from dbguard.model import Container, Login, Programs, Sighting, Target, TargetName
 
 _IMAGE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
@@ -189,20 +190,23 @@ def _sighting(containers: Containers, settings: Settings, container: Container) 
     if container.one_off or not looks_like_database(container):
         why = "a one-off container of `docker compose run`" if container.one_off else _NO_DATABASE
         return Sighting(container=container, name=None, database=False, target=None, why_not=why)
-    enabled = container.labels.get("dbguard.enable", "true").lower() not in {"false", "no", "0", "off"}
-    seen = Sighting(container=container, name=None, database=True, enabled=enabled, target=None, why_not=None)
+    seen = Sighting(container=container, name=None, database=True, target=None, why_not=None)
     try:
-        seen = replace(seen, name=name_of(container))
+        name = name_of(container)
+        seen = replace(seen, name=name)
+        seen = replace(seen, enabled=habits(settings, str(name), container.labels).enabled)
         if container.labels.get("dbguard.role"):
             return replace(seen, database=False, why_not="this is dbguard itself")
-        target = _ask(containers, settings, container, name_of(container))
+        target = _ask(containers, settings, container, name)
     except _NoServer:
         return replace(seen, database=False, name=None, why_not=_NO_DATABASE)
     except _Starting as error:
         return replace(seen, why_not=str(error), starting=True)
     except DbguardError as error:
         return replace(seen, why_not=str(error))
-    return replace(seen, target=target, why_not=None if seen.enabled else "disabled by its label dbguard.enable")
+    return replace(
+        seen, target=target, why_not=None if seen.enabled else "disabled by label or section: enable = false"
+    )
 
 
 def _ask(containers: Containers, settings: Settings, container: Container, name: TargetName) -> Target:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from dbguard import __version__
 from dbguard.archive import FORMAT, Archive, Database, Owner, Software, Source
+from dbguard.habits import settings_among
 from dbguard.intake import Intake
 from dbguard.model import Target
 from dbguard.obstacles import Obstacle
@@ -98,4 +99,5 @@ def _source(target: Target) -> Source:
         identity=target.server.identity,
         started=target.server.started,
         settings=target.server.settings,
+        labels=settings_among(target.container.labels),
     )

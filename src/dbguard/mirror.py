@@ -14,6 +14,7 @@ from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.copies import Copied, Copies
 from dbguard.errors import AlreadyExists, DbguardError
+from dbguard.habits import remembered
 from dbguard.layout import MANIFEST
 from dbguard.model import TargetName
 from dbguard.storages import Storage, read_whole
@@ -38,14 +39,14 @@ def repair(
 ) -> Iterator[tuple[Stored, str, DbguardError | None]]:
     """Copies what is missing, and says of each archive and storage whether that went well."""
     merged = copies.listing(name)
+    rules = remembered(settings, name, merged.stored)
     for catalog in copies.catalogs:
         if catalog.url not in merged.listings:
             continue
-        policy = settings.policy(str(name), catalog.url)
         odd = suspicious(merged.stored)  # they keep what is older where it is: no reason to bring it back
         sound = [one for one in merged.stored if one.id not in odd]
         seen = _as_seen_by(merged.listings[catalog.url].archives, sound)
-        plan = retention.plan(seen, policy, now=now, zone=settings.zone(str(name)))
+        plan = retention.plan(seen, rules.policy(catalog.url), now=now, zone=rules.zone)
         if plan.refusal:
             continue
         kept = {decision.archive.id for decision in plan.keep} | odd.keys()

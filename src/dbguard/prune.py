@@ -11,6 +11,7 @@ from dbguard.archive import Entry, Stored
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.errors import DbguardError, PruneRefused, StorageError, StorageUnavailable
+from dbguard.habits import remembered
 from dbguard.lock import target_lock
 from dbguard.model import TargetName
 from dbguard.retention import Plan
@@ -30,8 +31,9 @@ class Pruned:
 
 def plan(name: TargetName, catalog: Catalog, settings: Settings, now: datetime) -> Plan:
     """What the rules say of one target's good archives in one storage."""
-    policy = settings.policy(str(name), catalog.url)
-    return retention.plan(catalog.listing(name).archives, policy, now=now, zone=settings.zone(str(name)))
+    archives = catalog.listing(name).archives
+    rules = remembered(settings, name, archives)
+    return retention.plan(archives, rules.policy(catalog.url), now=now, zone=rules.zone)
 
 
 def prune(

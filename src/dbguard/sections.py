@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from pydantic_settings import NoDecode
 from dbguard.errors import ConfigError
 from dbguard.model import Login
 from dbguard.retention import Policy
+from dbguard.schedule import Schedule
 from dbguard.storages.options import Addressing, BucketOptions, Encryption
 
 
@@ -44,6 +46,23 @@ def _zone(value: object) -> object:
     return value
 
 
+def _schedule(text: str) -> str:
+    try:
+        Schedule(text)
+    except ConfigError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+    return text
+
+
+def _urls(value: object) -> object:
+    """Separated by spaces, line breaks or commas; a comma within one stays."""
+    return (
+        [url for url in re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip()) if url]
+        if isinstance(value, str)
+        else value
+    )
+
+
 Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 Count = Annotated[int | None, pydantic.Field(ge=1)]
 Zone = Annotated[
@@ -54,6 +73,10 @@ Zone = Annotated[
 ]
 Listed = Annotated[tuple[str, ...], NoDecode, pydantic.BeforeValidator(_listed)]
 """Several values; in the environment separated by commas."""
+Urls = Annotated[tuple[pydantic.SecretStr, ...], NoDecode, pydantic.BeforeValidator(_urls)]
+"""Secrets: most of them hold a token."""
+ScheduleText = Annotated[str, pydantic.AfterValidator(_schedule)]
+"""See schedule.Schedule."""
 
 
 class Section(pydantic.BaseModel):
@@ -78,17 +101,32 @@ class Rules(pydantic.BaseModel):
         return found if found != Policy() else None
 
 
-class TargetSection(Section, Rules):
+class Habits(pydantic.BaseModel):
+    """What can be set for one target, in its section or by labels on its container."""
+
+    enable: bool | None = None
+    schedule: ScheduleText | None = None
+    timezone: Zone | None = None
+    jitter: Duration | None = None
+    max_duration: Duration | None = None
+    max_age: Duration | None = None
+
+
+class LabelSection(Section, Habits, Rules):
+    pass
+
+
+class TargetSection(Section, Habits, Rules):
     user: str | None = None
     password: pydantic.SecretStr | None = None
     password_file: Path | None = None
-    timezone: Zone | None = None
+    ping: pydantic.SecretStr | None = None
 
     def login(self) -> Login | None:
         """The configured login, its password read now. Raises ConfigError."""
         if self.user is None and self.password is None and self.password_file is None:
             return None
-        return Login(user=self.user or "root", password=_secret("password", self.password, self.password_file) or "")
+        return Login(user=self.user or "root", password=secret("password", self.password, self.password_file) or "")
 
 
 class BucketSection(Section):
@@ -112,8 +150,8 @@ class BucketSection(Section):
         """What is set, files of secrets read now. Raises ConfigError."""
         found = self.model_dump(exclude={name for name in BucketSection.model_fields if "access_key" in name})
         key = None if self.access_key_id is None else pydantic.SecretStr(self.access_key_id)
-        found["access_key_id"] = _secret("access_key_id", key, self.access_key_id_file)
-        found["secret_access_key"] = _secret("secret_access_key", self.secret_access_key, self.secret_access_key_file)
+        found["access_key_id"] = secret("access_key_id", key, self.access_key_id_file)
+        found["secret_access_key"] = secret("secret_access_key", self.secret_access_key, self.secret_access_key_file)
         return {name: str(value) for name, value in found.items() if name in _OPTIONS and value is not None}
 
 
@@ -124,7 +162,7 @@ class StorageSection(BucketSection, Rules):
     pass
 
 
-def _secret(name: str, value: pydantic.SecretStr | None, file: Path | None) -> str | None:
+def secret(name: str, value: pydantic.SecretStr | None, file: Path | None) -> str | None:
     """As it was set, or as the file holds it, without the line break that editors add."""
     if value is not None or file is None:
         return value.get_secret_value() if value is not None else None

@@ -139,7 +139,7 @@ def start(name: str) -> str:
         "run",
         "-d",
         "--label",
-        "dbguard.test=1",
+        "dbguard-test=1",
         "--name",
         name,
         "-e",

@@ -171,7 +171,7 @@ def stack(tmp_path: Path, keys: tuple[Key, Key, Key]) -> Iterator[Stack]:
     anchor = '      DBGUARD_KEEP_LAST: "7"\n'
     assert anchor in text
     names = ",".join(key.public for key in keys[:2])
-    labels = 'x-test: &test {dbguard.test: "1"}\n'
+    labels = 'x-test: &test {dbguard-test: "1"}\n'
     text = labels + text.replace(anchor, f"{anchor}      DBGUARD_RECIPIENTS: {names}\n")
     for service in ("  db:\n", "  backup:\n"):
         text = text.replace(service, f"{service}    labels: *test\n")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.docker
 MYSQL = os.environ.get("DBGUARD_TEST_MYSQL97", "mysql:9.7")
 MARIADB = os.environ.get("DBGUARD_TEST_MARIADB118", "mariadb:11.8")
 
-LABEL = 'labels: {dbguard.test: "1"}'
+LABEL = 'labels: {dbguard-test: "1"}'
 TAIL = f"""
 networks: {{default: {{{LABEL}}}}}
 volumes: {{data: {{{LABEL}}}}}
@@ -356,7 +356,7 @@ def test_a_volume_that_another_container_holds_stays(idle: Stack) -> None:
             "docker",
             "run",
             "-d",
-            "--label=dbguard.test=1",
+            "--label=dbguard-test=1",
             "-v",
             f"{idle.volume}:/held",
             "--entrypoint=sleep",

@@ -14,6 +14,7 @@ import pytest
 
 from dbguard.cli import dbguard as command_line
 from dbguard.config import Settings, load
+from dbguard.habits import habits
 from dbguard.retention import Policy
 from dbguard.storages import open_storage
 from tests.stack import ROOT, TABLE, Stack, sidecar_image, wait_until
@@ -94,8 +95,8 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
     file.write_text(text.replace("/run/secrets/", f"{tmp_path}/"))
     settings = load(file)
     folder, bucket = settings.storage_urls
-    assert settings.policy("shop/db", folder) == Policy(keep_last=3, keep_daily=7, keep_monthly=12)
-    assert settings.policy("shop/db", bucket) == Policy(keep_daily=30, keep_monthly=24)
+    assert habits(settings, "shop/db", {}).policy(folder) == Policy(keep_last=3, keep_daily=7, keep_monthly=12)
+    assert habits(settings, "shop/db", {}).policy(bucket) == Policy(keep_daily=30, keep_monthly=24)
     assert settings.bucket_options(bucket).secret_access_key == "s3_secret of the test"
     assert open_storage(bucket, settings.bucket_options(bucket)).url == bucket
 

@@ -92,7 +92,7 @@ class Box:
     def create(self) -> None:
         """A new container, as `compose up` makes one after the old one is gone."""
         labels = {
-            "dbguard.test": "1",
+            "dbguard-test": "1",
             "com.docker.compose.project": self.project,
             "com.docker.compose.service": "db",
         }

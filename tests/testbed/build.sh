@@ -57,7 +57,7 @@ debian() {
         cp "$RECIPES/debian/configure" "$tree/configure"
         chroot "$tree" /configure
         rm "$tree/configure"
-        tar -C "$tree" -c . | docker import --change 'LABEL dbguard.test=1' - "$tag" >/dev/null
+        tar -C "$tree" -c . | docker import --change 'LABEL dbguard-test=1' - "$tag" >/dev/null
         rm -rf "$tree"
     fi
     echo "$tag"

@@ -14,6 +14,7 @@ import pytest
 from dbguard import config
 from dbguard.config import Settings, load
 from dbguard.errors import ConfigError
+from dbguard.habits import habits
 from dbguard.model import Login
 from dbguard.retention import Policy
 
@@ -53,7 +54,7 @@ def test_without_any_configuration_there_are_defaults(tmp_path: Path) -> None:
     assert settings.storage_urls == [(tmp_path / "home/.local/share/dbguard").as_uri()]
     assert settings.state == tmp_path / "home/.local/state/dbguard"
     assert settings.guard.recent == timedelta(minutes=15)
-    assert settings.policy("shop/db", settings.storage_urls[0]) == Policy(), "everything is kept"
+    assert habits(settings, "shop/db", {}).policy(settings.storage_urls[0]) == Policy(), "everything is kept"
     assert settings.login("shop/db") is None, "taken inside the container"
 
 
@@ -261,11 +262,15 @@ def test_a_set_of_rules_counts_whole_the_nearest_wins(write: Write) -> None:
         user = "x"
     """)
     settings = load()
-    assert settings.policy("blog/db", "file:///a") == Policy(keep_last=3)
-    assert settings.policy("blog/db", "file:///b") == Policy(keep_daily=30)
+    assert habits(settings, "blog/db", {}).policy("file:///a") == Policy(keep_last=3)
+    assert habits(settings, "blog/db", {}).policy("file:///b") == Policy(keep_daily=30)
     for url in settings.storage_urls:
-        assert settings.policy("shop/db", url) == Policy(keep_within=timedelta(days=90))
-    assert (settings.zone("shop/db").key, settings.zone("blog/db").key) == ("Australia/Lord_Howe", "Europe/Berlin")
+        assert habits(settings, "shop/db", {}).policy(url) == Policy(keep_within=timedelta(days=90))
+    zones = [habits(settings, name, {}).zone.key for name in ("shop/db", "blog/db")]
+    assert zones == ["Australia/Lord_Howe", "Europe/Berlin"]
+        "Australia/Lord_Howe",
+        "Europe/Berlin",
+    )
 
 
 @pytest.mark.parametrize("rule", ["last", "hourly", "daily", "weekly", "monthly", "yearly"])

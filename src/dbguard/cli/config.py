@@ -7,7 +7,6 @@ import click
 from dbguard.cli import output
 from dbguard.cli.world import World
 from dbguard.encryption import identities, recipients
-from dbguard.schedule import Schedule
 from dbguard.storages import open_storage
 
 
@@ -26,7 +25,6 @@ def check(ctx: click.Context) -> None:
     dbguard --config /etc/dbguard/dbguard.toml config check
     """
     settings = World(ctx).settings
-    Schedule(settings.schedule)
     for url in settings.storage_urls:
         open_storage(url, settings.bucket_options(url))
     recipients(settings.recipients, settings.recipients_file)

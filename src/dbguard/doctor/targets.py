@@ -31,7 +31,7 @@ def look(sightings: Sequence[Sighting]) -> Iterator[Finding]:
 
 def _target(seen: Sighting, about: str) -> Finding:
     if not seen.enabled:
-        return ok(about, "left out by its label dbguard.enable")
+        return ok(about, "left out by its label dbguard.enable, or by its section")
     if seen.target is None:
         return failed(about, f"not backed up: {seen.why_not}")
     server = seen.target.server

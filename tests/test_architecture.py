@@ -19,23 +19,25 @@ ROOT = Path(dbguard.__file__).parent
 LAYERS = """
     cli
     run doctor
-    upkeep
-    backup restore prune mirror guard placement
+    workers announce
+    job roster web
+    timetable told metrics notify
+    upkeep lookout news
+    backup restore prune mirror guard placement health
     whole
-    discover manifest script compose sidecar
+    discover manifest script compose sidecar shelf
     inventory intake copies
     obstacles
     sql catalog
     habits
     containers config lock
     owners reader
-    sections
-    schedule
-    encryption engines storages process checker cache
+    sections past
+    schedule encryption engines storages process checker cache
     argv command retention freshness sqldump stream report
     suspicion
-    layout
-    pflag archive state
+    layout pulse
+    pflag archive state logs ping
     model
     errors
 """
@@ -44,11 +46,11 @@ LAYERS = """
 OUTSIDE = {
     "click": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"owners", "reader", "cache", "config", "sections", "habits", "cli"},
+    "pydantic": {"owners", "reader", "cache", "config", "sections", "habits", "past", "workers", "cli"},
     "pydantic_settings": {"config", "sections"},
     "durationpy": {"sections", "schedule"},
     "docker": {"containers"},
-    "requests": {"containers"},
+    "requests": {"containers", "ping"},
     "filelock": {"lock"},
     "croniter": {"schedule"},
     "mysql": {"sql"},
@@ -57,6 +59,10 @@ OUTSIDE = {
     "urllib3": {"storages.s3_errors"},
     "mypy_boto3_s3": {"storages.s3", "storages.s3_upload", "storages.s3_download"},  # types only
     "pyrage": {"encryption"},
+    "apprise": {"notify"},
+    "prometheus_client": {"metrics"},
+    "stamina": {"job", "ping"},
+    "structlog": {"logs", "run", "announce"},  # but for logs, types only
     "backports": {"stream"},
     "compression": {"stream"},  # the same as backports.zstd, from Python 3.14 on
 }

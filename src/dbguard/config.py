@@ -29,6 +29,7 @@ from dbguard.sections import (
     Zone,
     secret,
 )
+from dbguard.state import default_state, home
 from dbguard.storages.options import BucketOptions
 
 _FILE = "dbguard.toml"
@@ -68,6 +69,7 @@ class Settings(BaseSettings, Rules):
     schedule: ScheduleText = "@daily"
     jitter: Duration = timedelta(0)
     retries: int = pydantic.Field(default=3, ge=0)
+    retry_wait: Duration = pydantic.Field(default=timedelta(minutes=1), gt=timedelta(0))
     max_duration: Duration = pydantic.Field(default=timedelta(hours=24), gt=timedelta(0))
     max_age: Duration | None = None
     parallel: int = pydantic.Field(default=2, ge=1)
@@ -78,7 +80,7 @@ class Settings(BaseSettings, Rules):
     listen: str | None = pydantic.Field(default=None, pattern=r"^[^\s:]*:\d+$")
     metrics_file: Path | None = None
     log: Literal["auto", "json", "text"] = "auto"
-    state: Path = pydantic.Field(default_factory=lambda: _home("XDG_STATE_HOME", ".local/state"))
+    state: Path = pydantic.Field(default_factory=default_state)
 
     @pydantic.field_validator("targets")
     @classmethod
@@ -112,7 +114,7 @@ class Settings(BaseSettings, Rules):
     @property
     def storage_urls(self) -> Sequence[str]:
         """Where archives go, each place once, nearest first: a folder before a bucket."""
-        urls = self.storage or (_home("XDG_DATA_HOME", ".local/share").as_uri(),)
+        urls = self.storage or (home("XDG_DATA_HOME", ".local/share").as_uri(),)
         return sorted(dict.fromkeys(urls), key=lambda url: url.startswith("s3:"))
 
     def bucket_options(self, url: str) -> BucketOptions:
@@ -190,7 +192,3 @@ def _found(folder: Path) -> Path | None:
 def _url(place: str) -> str:
     """Of a storage: a folder may be given by its path, and is meant by its URL too."""
     return place if ":" in place.partition("/")[0] else Path(place).absolute().as_uri()
-
-
-def _home(variable: str, fallback: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / fallback) / "dbguard"

@@ -26,6 +26,7 @@ _STALL = 30 * 60.0
 """Seconds without a byte before a stream counts as dead: a dump may be silent while it waits for locks."""
 _QUICK = 60.0
 _FILE_LIMIT = 1 << 20
+_CHANGES = ("start", "die", "destroy", "rename", "pause", "unpause")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,14 @@ class Containers:
             with contextlib.suppress(NotFound):  # it went away between the list and the question
                 found.append(self.inspect(container_id))
         return found
+
+    def changes(self) -> Iterator[str]:
+        """What happens to containers from now on, one word each, for as long as the engine lives. Raises
+        EngineUnavailable at its end: whoever watches has missed something and must look again."""
+        with _translated("the engine's events"):
+            for event in self._client.events(decode=True, filters={"type": "container", "event": [*_CHANGES]}):
+                yield str(event["Action"])
+        raise EngineUnavailable("the engine's events have ended")
 
     def inspect(self, container: str) -> Container:
         """By id or name. Raises NotFound."""
@@ -195,6 +204,7 @@ def _container(info: dict[str, Any]) -> Container:
         mounts=tuple(_mount(mount, named) for mount in info.get("Mounts") or ()),
         networks=tuple(info["NetworkSettings"].get("Networks") or ()),
         auto_remove=bool(host.get("AutoRemove")),
+        serves_all="DBGUARD_SCOPE=all" in (config.get("Env") or ()),
     )
 
 

@@ -44,10 +44,14 @@ exit 0
 
 def discover(containers: Containers, settings: Settings, among: Iterable[Container]) -> list[Sighting]:
     """What each of these containers is, databases first. Asks each likely server who it is."""
-    found = [_sighting(containers, settings, container) for container in among]
+    return settled([sighting(containers, settings, container) for container in among])
+
+
+def settled(found: Sequence[Sighting]) -> list[Sighting]:
+    """Databases first, and none of those that have the same name."""
     doubles = Counter(seen.name for seen in found if seen.target is not None)
-    found = [_refused_double(seen, found) if seen.target and doubles[seen.name] > 1 else seen for seen in found]
-    return sorted(found, key=lambda seen: (not seen.database, str(seen.name or ""), seen.container.name))
+    sure = [_refused_double(seen, found) if seen.target and doubles[seen.name] > 1 else seen for seen in found]
+    return sorted(sure, key=lambda seen: (not seen.database, str(seen.name or ""), seen.container.name))
 
 
 class _NoServer(NotFound):
@@ -158,6 +162,12 @@ def looks_like_database(container: Container) -> bool:
     return is_database_image(container) or any(_VARIABLE.match(variable) for variable in container.variables)
 
 
+def is_candidate(container: Container) -> bool:
+    """A service that may be a database, neither one of ours nor made by `docker compose run`."""
+    ours = container.labels.get("dbguard.role") is not None
+    return looks_like_database(container) and not container.one_off and not ours
+
+
 def is_database_image(container: Container) -> bool:
     """More than its environment says so: an application often has the database's variables too."""
     data = any(is_data_folder(mount.destination) for mount in container.mounts)
@@ -186,7 +196,8 @@ def logins(container: Container) -> list[Login]:
     return found
 
 
-def _sighting(containers: Containers, settings: Settings, container: Container) -> Sighting:
+def sighting(containers: Containers, settings: Settings, container: Container) -> Sighting:
+    """What one container is, its server asked when it may have one."""
     if container.one_off or not looks_like_database(container):
         why = "a one-off container of `docker compose run`" if container.one_off else _NO_DATABASE
         return Sighting(container=container, name=None, database=False, target=None, why_not=why)

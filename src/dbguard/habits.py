@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -51,9 +52,16 @@ class Habits:
         """Where the target's days begin."""
         return self.schedule.zone
 
-    def max_age(self, now: datetime) -> timedelta:
-        """How old the newest good backup may be. Where nothing is set: two hours more than the schedule's pause."""
-        return self._max_age if self._max_age is not None else self.schedule.gap(now) + self.jitter + _LATE
+    def due(self, name: TargetName, last: datetime) -> datetime:
+        """When the next backup after `last` is to begin. The jitter is the same for each run of a target."""
+        share = int.from_bytes(sha256(str(name).encode()).digest()[:4]) / (1 << 32)
+        return self.schedule.after(last) + share * self.jitter
+
+    def max_age(self, last: datetime) -> timedelta:
+        """How old a backup of then may become. Where nothing is set: until two hours after the next one is due."""
+        if self._max_age is not None:
+            return self._max_age
+        return self.schedule.after(last) + self.jitter + _LATE - last
 
 
 def habits(settings: Settings, target: str, labels: Mapping[str, str]) -> Habits:

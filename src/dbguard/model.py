@@ -69,6 +69,7 @@ class Container:
     mounts: tuple[Mount, ...]
     networks: tuple[str, ...] = ()
     auto_remove: bool = False  # the engine deletes it when it ends
+    serves_all: bool = False  # a sidecar for every project of the engine: its environment says DBGUARD_SCOPE=all
 
     @property
     def project(self) -> str | None:

@@ -2,126 +2,200 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterable
+import contextlib
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from dbguard.backup import Wish, back_up
+from dbguard import past
+from dbguard.announce import Announcer
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.discover import Scope, discover, looks_like_database, name_of
-from dbguard.errors import DbguardError, NothingToDump, StorageUnavailable
-from dbguard.model import Container, Sighting, Target, TargetName
-from dbguard.schedule import Schedule
-from dbguard.upkeep import keep_up
+from dbguard.discover import Scope
+from dbguard.errors import DbguardError
+from dbguard.health import Health
+from dbguard.lookout import Lookout, watch
+from dbguard.metrics import Metrics
+from dbguard.model import Sighting, TargetName
+from dbguard.past import Past
+from dbguard.roster import Roster, Watched
+from dbguard.timetable import Candidate, Work, missed, orders
+from dbguard.told import Teller
+from dbguard.workers import Ended, Workers
 
-_UNTIL_A_DATABASE = timedelta(minutes=1)
-_AFTER_A_FAILURE = timedelta(minutes=10)
-_TICK = 10.0
-"""Seconds between two looks at the clock and at the containers; a look is one call to the engine."""
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
-log = logging.getLogger("dbguard")
+_PAUSE = 30.0
+"""Seconds between two looks when nothing happens."""
+_WATCH_AGAIN = 10.0
+"""Seconds after which an engine that went away is watched again."""
+_STACK_UP = timedelta(minutes=5)
+"""So long there may be no database at all before that is a problem: a stack starts in any order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the sidecar works with; another set after a reload."""
+
+    settings: Settings
+    containers: Containers
+    copies: Copies
+    scope: Scope
+    teller: Teller
 
 
 class Keeper:
-    """Backs up what is due. A target is due when its schedule has passed since its newest archive: what must
-    survive a restart is in the storage, and a slot missed while nothing ran is caught up once."""
+    """Looks at what runs and what is stored, and starts what is due. All that happens elsewhere comes into one queue
+    as something to do: the engine's news, the end of a run, the wish to reload."""
 
-    def __init__(self, containers: Containers, copies: Copies, settings: Settings, scope: Scope) -> None:
-        self._containers = containers
-        self._copies = copies
-        self._settings = settings
-        self._scope = scope
-        self._schedule = Schedule(settings.schedule)
-        self._done: dict[TargetName, datetime] = {}
-        self._wait: dict[TargetName, datetime] = {}  # after a failure
-        self._said: dict[str, str] = {}
+    def __init__(
+        self, prepare: Callable[[], Means], workers: Callable[[Callable[[Ended], None]], Workers],
+        metrics: Metrics, log: FilteringBoundLogger,
+    ) -> None:  # fmt: skip
+        """`prepare` reads the configuration, now and at each reload; `workers` is told what to call when a run ends."""
+        self._prepare = prepare
+        self._metrics = metrics
+        self._log = log
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._workers = workers(lambda ended: self._inbox.put(lambda: self._ended(ended)))
+        self._began = datetime.now(UTC)
+        self._missed: dict[TargetName, datetime] = {}
+        self._targets: set[str] = set()
+        self.health: Health | None = None
+        self._use(prepare())
 
     def run(self) -> None:
-        """For ever; ends by a signal."""
-        log.info("keeping %s, schedule %s", self._scope.project or "all projects", self._settings.schedule)
-        while True:
-            try:
-                self.tick(datetime.now(UTC))
-            except DbguardError as error:
-                self._say("dbguard", str(error))
-            time.sleep(_TICK)
-
-    def tick(self, now: datetime) -> None:
-        """One look: every target that is due is asked and backed up."""
-        due = [container for container in self._candidates() if self._is_due(container, now)]
-        for seen in discover(self._containers, self._settings, due):
-            self._serve(seen, now)
-
-    def _candidates(self) -> Iterable[Container]:
-        running = [one for one in self._containers.list() if self._scope.holds(one)]
-        return [
-            one for one in running if looks_like_database(one) and not (one.one_off or one.labels.get("dbguard.role"))
-        ]
-
-    def _is_due(self, container: Container, now: datetime) -> bool:
+        """For ever; ends by a signal, and every run with it."""
+        settings = self._means.settings
+        whom = self._means.scope.project or "all projects"
+        self._log.info(f"keeping {whom}, schedule {settings.schedule}, {settings.timezone}")
+        self._watch()
         try:
-            name = name_of(container)
-        except DbguardError:
-            return True  # discover says what is wrong with it
-        last = self._done.get(name) or self._newest(name)
-        return now >= self._wait.get(name, now) and (last is None or self._schedule.after(last) <= now)
+            while True:
+                self.look(datetime.now(UTC))
+                self.rest()
+        finally:
+            self._workers.stop_all()
 
-    def _newest(self, name: TargetName) -> datetime | None:
-        try:
-            archives = self._copies.listing(name).stored
-        except StorageUnavailable:
-            return None  # the first backup sets the storage up, or says what is wrong
-        return archives[0].summary.snapshot if archives else None
+    def reload(self) -> None:
+        """Soon; a signal's handler may call it."""
+        self._inbox.put(self._reload)
 
-    def _serve(self, seen: Sighting, now: datetime) -> None:
-        if seen.target is None or seen.why_not is not None:
-            self._say(seen.container.name, f"not backed up: {seen.why_not}")
-            return
-        self._say(seen.container.name, "is a target")
-        self._wait[seen.target.name] = now + _AFTER_A_FAILURE
+    def look(self, now: datetime) -> None:
+        """Starts what is due, stops what takes too long, and says how everything is."""
+        for running in self._workers.stop_overdue():
+            self._log.warning(f"{running.name}: the run takes longer than max_duration: stopped", run=running.run)
+        problems: dict[str, str] = {}
+        watched: list[Watched] = []
         try:
-            self._back_up(seen.target)
-            self._done[seen.target.name] = now
-        except NothingToDump as error:
-            self._wait[seen.target.name] = now + _UNTIL_A_DATABASE
-            self._say(seen.container.name, f"{error}; looking again every minute")
+            sightings = self._lookout.look(now)
         except DbguardError as error:
-            log.error("%s", error)
-            if error.hint:
-                log.error("hint: %s", error.hint)
+            problems["engine"] = str(error)
+            watched = self._roster.watched([], self._pasts, now)
+        else:
+            self._introduce(sightings)
+            problems |= {one.container.name: str(one.why_not) for one in sightings if one.name is None}
+            watched = self._roster.watched(sightings, self._pasts, now)
+            if not watched and now - self._began > _STACK_UP:
+                problems["targets"] = "no database to back up was found; `dbguard discover` says what there is"
+            self._start([one.candidate for one in watched if one.candidate is not None], now)
+        self._count_missed(watched, now)
+        running_since = {name: one.started for name, one in self._workers.running.items()}
+        targets = tuple(one.health(now, running_since=running_since.get(one.name)) for one in watched)
+        self.health = Health(at=now, targets=targets, problems=problems)
+        self._announcer.announce(self.health)
 
-    def _back_up(self, target: Target) -> None:
-        log.info("%s: backing up", target.name)
-        outcome = back_up(
-            target,
-            containers=self._containers,
-            catalogs=self._copies.catalogs,
-            settings=self._settings,
-            wish=Wish(),
+    def rest(self, longest: float = _PAUSE) -> None:
+        """Until something happens, or nothing has for so many seconds."""
+        with contextlib.suppress(queue.Empty):
+            self._inbox.get(timeout=longest)()
+            while True:
+                self._inbox.get_nowait()()
+
+    # --- runs ---
+
+    def _start(self, candidates: Sequence[Candidate], now: datetime) -> None:
+        running, parallel = self._workers.running.keys(), self._means.settings.parallel
+        for candidate, _ in orders(candidates, running, parallel=parallel, now=now):
+            shelf = self._roster.shelves.of(candidate.name, now, fresh=True)
+            current = replace(candidate, archives=shelf.archives)  # somebody may have typed `backup now`
+            if work := current.work(now):
+                self._begin(current, work, now)
+
+    def _begin(self, candidate: Candidate, work: Work, now: datetime) -> None:
+        run = str(uuid.uuid4())
+        self._log.info("backing up" if work == "backup" else "making copies", target=str(candidate.name), run=run)
+        seconds = candidate.habits.max_duration.total_seconds()
+        self._workers.start(candidate, work, run, now=now, seconds=seconds)
+
+    def _ended(self, ended: Ended) -> None:
+        running, report = ended.running, ended.report
+        self._workers.forget(running)
+        before = self._pasts.get(str(running.name), Past())
+        self._pasts[str(running.name)] = ended.remembered(before)
+        if report is None:
+            self._log.error(ended.error, target=str(running.name), run=running.run)
+        if running.work == "backup" and not (report is not None and report.nothing):
+            self._metrics.ran(str(running.name), report.result if report is not None else "failed")
+        self._roster.shelves.of(running.name, datetime.now(UTC), fresh=True)
+        try:
+            past.save(self._means.settings.state, self._pasts)
+        except DbguardError as error:
+            self._announcer.say("state", str(error))
+
+    def _count_missed(self, watched: Sequence[Watched], now: datetime) -> None:
+        """Times of the schedule that pass during a run are skipped: runs never pile up."""
+        for one in watched:
+            running = self._workers.running.get(one.name)
+            slot = missed(one.habits, one.name, running.started, self._missed.get(one.name), now) if running else None
+            if slot is not None:
+                self._missed[one.name] = slot
+                self._metrics.ran(str(one.name), "skipped")
+                self._log.warning(
+                    f"the run of {slot:%H:%M} UTC is skipped: the one before goes on", target=str(one.name)
+                )
+
+    # --- the world ---
+
+    def _use(self, means: Means) -> None:
+        self._means = means
+        settings = means.settings
+        self._lookout = Lookout(means.containers, settings, means.scope)
+        self._roster = Roster(settings, means.copies, means.scope)
+        self._pasts = past.load(settings.state)
+        self._announcer = Announcer(
+            self._log, self._metrics, state=settings.state, metrics_file=settings.metrics_file, teller=means.teller
         )
-        archive = outcome.archive
-        for remark in (*archive.warnings, *(f"partial: {reason}" for reason in archive.partial_reasons)):
-            log.warning("%s: %s", target.name, remark)
-        for reason in archive.suspicious:
-            log.warning("%s: %s is suspicious: %s; `dbguard confirm` if it is right", target.name, archive.id, reason)
-        log.info("%s: saved %s, %d bytes", target.name, archive.id, archive.size)
-        done = keep_up(outcome, copies=self._copies, settings=self._settings, now=datetime.now(UTC), say=log.info)
-        for trouble in (*done.uncopied, *done.unpruned):
-            log.error("%s: %s", target.name, trouble)
 
-    def _say(self, about: str, what: str) -> None:
-        """Once per change: a look every few seconds must not fill the log."""
-        if self._said.get(about) != what:
-            self._said[about] = what
-            log.info("%s: %s", about, what)
+    def _reload(self) -> None:
+        try:
+            self._use(self._prepare())
+        except DbguardError as error:
+            self._log.error(f"the configuration is left as it was: {error}")
+        else:
+            self._log.info("the configuration was read again")
 
+    def _watch(self) -> None:
+        def ended(error: DbguardError) -> None:
+            self._log.warning(f"{error}; watching it again")
+            timer = threading.Timer(_WATCH_AGAIN, self._watch)
+            timer.daemon = True
+            timer.start()
 
-def configure_log() -> None:
-    """Lines that `docker logs` reads well: UTC time, level, text."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ", level=logging.INFO
-    )
+        def changed() -> None:
+            self._inbox.put(lambda: None)
+
+        threading.Thread(target=watch, args=[self._means.containers, changed, ended], daemon=True).start()
+
+    def _introduce(self, sightings: Sequence[Sighting]) -> None:
+        """Once for each target; what is wrong with the others is said with all that is wrong."""
+        targets = {str(one.name) for one in sightings if one.target is not None and one.enabled}
+        for name in sorted(targets - self._targets):
+            self._log.info("is a target", target=name)
+        self._targets = targets

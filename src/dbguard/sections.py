@@ -19,16 +19,16 @@ from dbguard.schedule import Schedule
 from dbguard.storages.options import Addressing, BucketOptions, Encryption
 
 
-def _duration(value: object) -> object:
+def duration(value: object) -> object:
     """`90s`, `15m`, `26h`, `7d`: the spelling Compose uses."""
     if isinstance(value, str):
         try:
-            duration = durationpy.from_str(value)
+            found: timedelta = durationpy.from_str(value)
         except durationpy.DurationError as error:
             raise ValueError(f"{value!r} is not a duration such as 15m, 26h or 7d") from error
-        if duration < timedelta(0):
+        if found < timedelta(0):
             raise ValueError(f"{value!r} is less than nothing")
-        return duration
+        return found
     return value
 
 
@@ -63,7 +63,7 @@ def _urls(value: object) -> object:
     )
 
 
-Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
+Duration = Annotated[timedelta, pydantic.BeforeValidator(duration)]
 Count = Annotated[int | None, pydantic.Field(ge=1)]
 Zone = Annotated[
     ZoneInfo,

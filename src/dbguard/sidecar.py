@@ -21,25 +21,30 @@ ANSWERING = "DBGUARD_ANSWERING"
 
 
 def find(containers: Containers, project: str | None) -> Container | None:
-    """The sidecar that serves `project`, None when it has none.
+    """The sidecar that serves `project`, its own before one for all; None when there is none.
 
     Raises EngineUnavailable when there is one that does not run: to go on with other settings and another
     storage would answer a different question.
     """
-    found = containers.list(stopped=True, label=f"{ROLE}=sidecar")
-    sidecars = [one for one in found if one.project == project and not one.one_off]
-    if project is None or not sidecars:
+    found = [one for one in containers.list(stopped=True, label=f"{ROLE}=sidecar") if not one.one_off]
+    own = [one for one in found if project is not None and one.project == project]
+    sidecars = own or [one for one in found if one.serves_all]
+    if not sidecars:
         return None
     running = [one for one in sidecars if one.running]
     if not running:
         raise EngineUnavailable(
-            f"the sidecar {sidecars[0].name} of project {project} is not running: it knows where the archives are",
-            hint=f"docker compose up -d {sidecars[0].service}, or name the storage yourself with --storage",
+            f"the sidecar {sidecars[0].name} of {_whom(project)} is not running: it knows where the archives are",
+            hint=f"docker start {sidecars[0].name}, or name the storage yourself with --storage",
         )
     if len(running) > 1:
         names = ", ".join(one.name for one in running)
-        raise UsageError(f"project {project} has several sidecars: {names}", hint="keep one of them")
+        raise UsageError(f"{_whom(project)} has several sidecars: {names}", hint="keep one of them")
     return running[0]
+
+
+def _whom(project: str | None) -> str:
+    return f"project {project}" if project is not None else "all projects"
 
 
 def answer(

@@ -12,6 +12,16 @@ from pathlib import Path
 from dbguard.errors import ConfigError
 
 
+def home(variable: str, fallback: str) -> Path:
+    """Our folder below one of the XDG base directories."""
+    return Path(os.environ.get(variable) or Path.home() / fallback) / "dbguard"
+
+
+def default_state() -> Path:
+    """Where the state is when nobody says otherwise."""
+    return home("XDG_STATE_HOME", ".local/state")
+
+
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[Path]:
     """The folder, created when missing. Raises ConfigError where this user may not write."""
@@ -23,6 +33,19 @@ def writable(folder: Path) -> Iterator[Path]:
             f"state {folder}: {error.strerror}",
             hint="set `state` (DBGUARD_STATE) to a folder that can be written",
         ) from error
+
+
+def replaced(file: Path, text: bytes) -> None:
+    """Writes a file so that its old or its new text is there whatever happens. Raises ConfigError."""
+    with writable(file.parent) as folder:
+        descriptor, fresh = tempfile.mkstemp(dir=folder, prefix=f".{file.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(text)
+            Path(fresh).replace(file)
+        except BaseException:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
 
 class KnownStorages:
@@ -37,11 +60,7 @@ class KnownStorages:
     def add(self, url: str) -> None:
         if url in self:
             return
-        with writable(self.file.parent) as folder:
-            descriptor, fresh = tempfile.mkstemp(dir=folder)
-            with os.fdopen(descriptor, "w") as out:
-                json.dump([*self._urls(), url], out)
-            Path(fresh).replace(self.file)
+        replaced(self.file, json.dumps([*self._urls(), url]).encode())
 
     def _urls(self) -> list[str]:
         """A file that a power cut has left unreadable is no memory; what is in the storages says the rest."""

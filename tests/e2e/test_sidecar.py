@@ -9,20 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dbguard import config
-from dbguard.catalog import Catalog
-from dbguard.containers import Containers
-from dbguard.copies import Copies
-from dbguard.discover import Scope
-from dbguard.model import TargetName
-from dbguard.run import Keeper
-from dbguard.storages import open_storage
 from tests.stack import ROOT, Stack, sidecar_image, wait_until
 
 pytestmark = pytest.mark.docker
@@ -109,24 +100,6 @@ def test_refuses_a_storage_that_dies_with_what_it_protects(empty_stack: Stack) -
         empty_stack.compose("up", "-d", "--wait", "db")
         empty_stack.compose("up", "-d", "--no-deps", "backup")
         wait_until(partial(said, empty_stack, reason), reason)
-
-
-def test_due_targets_are_backed_up_once_per_slot_and_old_archives_go(stack: Stack, tmp_path: Path) -> None:
-    stack.compose("stop", "--timeout", "3", "backup")
-    settings = config.load(storage=((tmp_path / "own").as_uri(),), state=tmp_path / "state", keep_last=2)
-    catalog = Catalog(open_storage(settings.storage_urls[0]), settings.state)
-    keeper = Keeper(Containers.connect(), Copies([catalog]), settings, Scope(stack.project))
-    target = TargetName(project=stack.project, service="db")
-    now = datetime.now(UTC)
-    ids: list[str] = []
-    for day in range(4):
-        for moment in (now + timedelta(days=day), now + timedelta(days=day, seconds=20)):
-            keeper.tick(moment)
-        newest = catalog.listing(target).archives[0].id
-        assert newest not in ids, "no backup was taken on a day when one was due"
-        ids.append(newest)
-        time.sleep(1)  # ids sort by the second
-    assert [archive.id for archive in catalog.listing(target).archives] == [ids[3], ids[2]]
 
 
 def said(stack: Stack, text: str) -> bool:

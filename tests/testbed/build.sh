@@ -41,8 +41,8 @@ get_debootstrap() {
 
 # debian SUITE: a minimal Debian, with this machine's own package mirror in it. Prints its tag.
 debian() {
-    local suite=$1 tag tree mirror
-    tag=dbguard-test/debian:$suite-$(recipe_hash debian)
+    local suite=$1 label=dbguard-test=1 tag tree mirror
+    tag=dbguard-test/debian:$suite-$(recipe_hash debian "$label")
     if ! has_image "$tag"; then
         if ! is_root || ! command -v debootstrap >/dev/null; then
             die "no image registry answers, and only root on Debian can build stand-in images:" \
@@ -57,7 +57,7 @@ debian() {
         cp "$RECIPES/debian/configure" "$tree/configure"
         chroot "$tree" /configure
         rm "$tree/configure"
-        tar -C "$tree" -c . | docker import --change 'LABEL dbguard-test=1' - "$tag" >/dev/null
+        tar -C "$tree" -c . | docker import --change "LABEL $label" - "$tag" >/dev/null
         rm -rf "$tree"
     fi
     echo "$tag"

@@ -268,9 +268,6 @@ def test_a_set_of_rules_counts_whole_the_nearest_wins(write: Write) -> None:
         assert habits(settings, "shop/db", {}).policy(url) == Policy(keep_within=timedelta(days=90))
     zones = [habits(settings, name, {}).zone.key for name in ("shop/db", "blog/db")]
     assert zones == ["Australia/Lord_Howe", "Europe/Berlin"]
-        "Australia/Lord_Howe",
-        "Europe/Berlin",
-    )
 
 
 @pytest.mark.parametrize("rule", ["last", "hourly", "daily", "weekly", "monthly", "yearly"])

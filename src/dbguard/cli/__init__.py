@@ -25,16 +25,19 @@ _COMMANDS = {
     "confirm": ("archives", "Say that a suspicious archive is as it should be."),
     "discover": ("discover", "Show which containers are databases, and which are backed up."),
     "doctor": ("doctor", "Look for what could go wrong, before it does."),
+    "health": ("status", "Be the container's health check."),
     "hold": ("archives", "Never prune an archive."),
     "list": ("archives", "List the archives."),
+    "notify": ("notify", "Send a test message."),
     "prune": ("prune", "Remove the archives that no rule keeps."),
     "release": ("archives", "Take the hold of an archive back."),
     "restore": ("restore", "Load an archive into a running database."),
     "run": ("run", "Be the sidecar: back up on schedule."),
+    "status": ("status", "Say how old the newest backups are, and what is wrong."),
 }
 """Name: (module in dbguard.cli, one line for the overview)."""
 _DEBUG = "DBGUARD_DEBUG"
-_HIDDEN = {"judge": "verdict"}
+_HIDDEN = {"job": "job", "judge": "verdict"}
 
 
 class _Lazy(click.Group):
@@ -73,6 +76,7 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     dbguard backup now                    back everything up
     dbguard list                          what there is to restore
     dbguard restore shop/db --latest      bring it back
+    dbguard status                        how old the newest backups are
     dbguard doctor                        what could go wrong
     dbguard compose down --volumes        refused unless the backup is fresh
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from dbguard.cli.world import World
+from dbguard.logs import configure, logger
+from dbguard.metrics import Metrics
+from dbguard.notify import Channels
 from dbguard.placement import check_placement
-from dbguard.run import Keeper, configure_log
+from dbguard.run import Keeper, Means
+from dbguard.told import Teller
+from dbguard.web import serve
+from dbguard.workers import Workers
 
 
 @click.command("run")
@@ -14,11 +22,33 @@ from dbguard.run import Keeper, configure_log
 def run_command(ctx: click.Context) -> None:
     """Be the sidecar: back up every database of the project on schedule, until stopped.
 
+    SIGHUP makes it read its configuration again.
+
     \b
     DBGUARD_SCHEDULE="30 3 * * *" DBGUARD_KEEP_LAST=7 dbguard run
     """
+    settings = World(ctx).settings
+    configure(settings.log)
+    metrics = Metrics()
+    keeper = Keeper(lambda: _means(ctx), lambda done: Workers(_options(ctx), done), metrics, logger())
+    signal.signal(signal.SIGHUP, lambda *_: keeper.reload())
+    if settings.listen is not None:
+        serve(settings.listen, metrics, lambda: keeper.health)
+    keeper.run()
+
+
+def _means(ctx: click.Context) -> Means:
     world = World(ctx)
-    configure_log()
-    for url in world.settings.storage_urls:
+    settings = world.settings
+    for url in settings.storage_urls:
         check_placement(world.containers, url)
-    Keeper(world.containers, world.copies, world.settings, world.scope).run()
+    channels = Channels(settings.notify_urls) if settings.notify_urls else None
+    teller = Teller(channels, settings.state, "run", settings.remind)
+    return Means(settings=settings, containers=world.containers, copies=world.copies, scope=world.scope, teller=teller)
+
+
+def _options(ctx: click.Context) -> list[str]:
+    """Those of our own command line that its runs need too."""
+    given = ctx.find_root().obj
+    found = {"--config": given["config_file"], "--storage": given["storage"]}
+    return [word for option, value in found.items() if value is not None for word in (option, value)]

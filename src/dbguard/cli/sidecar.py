@@ -31,11 +31,14 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
             command(ctx, **parameters)
             return
         containers = Containers.connect()
-        brain = find_brain(ctx, containers, _project(containers, parameters))
+        project = _project(containers, parameters)
+        brain = find_brain(ctx, containers, project)
         if brain is None:
             command(ctx, **parameters)
             return
         arguments, secret = _with_identity(sys.argv[1:], parameters.get("identity"))
+        if brain.serves_all and project and "project" in parameters and parameters["project"] is None:
+            arguments = [*arguments, "--project", project]  # the folder that it means is here
         if parameters.get("yes") is False and not parameters.get("dry_run"):
             confirmed = _prune_confirmed if ctx.info_name == "prune" else _restore_confirmed
             arguments = confirmed(containers, brain, arguments, secret)

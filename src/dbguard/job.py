@@ -1,0 +1,166 @@
+"""One run of the sidecar for one target: found, backed up with retries, and looked after. A process of its own, so that
+it can be stopped whatever it is doing, and its memory goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import stamina
+
+from dbguard.backup import Wish, back_up
+from dbguard.config import Settings
+from dbguard.containers import Containers
+from dbguard.copies import Copies
+from dbguard.discover import Scope, discover, is_candidate, name_of, one
+from dbguard.errors import ConfigError, DbguardError, NothingToDump, UsageError
+from dbguard.habits import habits
+from dbguard.mirror import repair
+from dbguard.model import Container, Target, TargetName
+from dbguard.ping import Ping
+from dbguard.upkeep import keep_up
+
+Level = Literal["info", "warning", "error"]
+Say = Callable[[Level, str], None]
+_LONGEST_PAUSE = 30 * 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a run ended. Without `error` an archive was saved; the sizes are in bytes."""
+
+    target: str
+    run: str
+    started: datetime
+    ended: datetime
+    archive: str = ""
+    error: str = ""
+    nothing: bool = False  # no database to dump: no failure, and no archive
+    uncopied: tuple[str, ...] = ()
+    unpruned: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> Literal["success", "failed", "partly"]:
+        if self.error:
+            return "failed"
+        return "partly" if self.uncopied or self.unpruned else "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a run works with, and for which target."""
+
+    name: TargetName
+    run: str
+    containers: Containers
+    copies: Copies
+    settings: Settings
+    scope: Scope
+    say: Say
+
+    def back_up(self) -> Report:
+        """A failure is tried again after a pause that doubles, as often as `retries` says; then it is reported, not
+        raised. Whoever is told by a ping hears how it began and how it ended."""
+        url = habits(self.settings, str(self.name), {}).ping
+        ping = Ping(url.get_secret_value()) if url is not None else None
+        if ping is None:
+            return self._tried()
+        self._pinged(ping.start(self.run))
+        report = self._tried()
+        if report.result == "success":
+            self._pinged(ping.success(self.run, f"{self.name}: {report.archive or 'no database to back up'}"))
+        else:
+            said = report.error or "; ".join((*report.uncopied, *report.unpruned))
+            self._pinged(ping.fail(self.run, f"{self.name}: {said}"))
+        return report
+
+    def copy(self) -> Report:
+        """Makes the copies that are missing, without a new archive."""
+        started, missing = datetime.now(UTC), []
+        try:
+            for stored, url, error in repair(self.name, copies=self.copies, settings=self.settings, now=started):
+                if error is None:
+                    self.say("info", f"copied {stored.id} to {url}")
+                else:
+                    missing.append(f"{stored.id} could not be copied to {url}: {error}")
+        except DbguardError as error:
+            missing.append(f"nobody could see which copies are missing: {error}")
+        return self._report(started, uncopied=tuple(missing))
+
+    def _tried(self) -> Report:
+        started = datetime.now(UTC)
+        try:
+            for attempt in self._attempts():
+                with attempt:
+                    return self._saved(self._target(), started)
+        except NothingToDump as error:
+            self.say("info", f"{error}; looking again every minute")
+            return self._report(started, nothing=True)
+        except DbguardError as error:
+            hint = f" (hint: {error.hint})" if error.hint else ""
+            self.say("error", f"{error}{hint}")
+            return self._report(started, error=str(error))
+        raise AssertionError("the last attempt neither returned nor raised")
+
+    def _attempts(self) -> Iterable[stamina.Attempt]:
+        return stamina.retry_context(
+            on=self._is_worth_a_retry,
+            attempts=self.settings.retries + 1,
+            timeout=None,
+            wait_initial=self.settings.retry_wait,
+            wait_max=_LONGEST_PAUSE,
+            wait_jitter=self.settings.retry_wait / 10,
+        )
+
+    def _is_worth_a_retry(self, error: Exception) -> bool:
+        if not isinstance(error, DbguardError) or isinstance(error, NothingToDump | ConfigError | UsageError):
+            return False
+        self.say("warning", str(error))
+        return True
+
+    def _target(self) -> Target:
+        """As it is now: between two attempts the container may have become another one."""
+        running = [seen for seen in self.containers.list() if self.scope.holds(seen) and is_called_so(seen, self.name)]
+        return one(discover(self.containers, self.settings, running), str(self.name))
+
+    def _saved(self, target: Target, started: datetime) -> Report:
+        outcome = back_up(
+            target, containers=self.containers, catalogs=self.copies.catalogs, settings=self.settings, wish=Wish()
+        )
+        archive = outcome.archive
+        for remark in (*archive.warnings, *(f"partial: {reason}" for reason in archive.partial_reasons)):
+            self.say("warning", remark)
+        for reason in archive.suspicious:
+            self.say("warning", f"{archive.id} is suspicious: {reason}; `dbguard confirm {archive.id}` if it is right")
+        self.say("info", f"saved {archive.id}, {archive.size} bytes")
+        done = keep_up(
+            outcome,
+            copies=self.copies,
+            settings=self.settings,
+            now=datetime.now(UTC),
+            say=lambda line: self.say("info", line),
+        )
+        for trouble in (*done.uncopied, *done.unpruned):
+            self.say("error", trouble)
+        return self._report(
+            started,
+            archive=archive.id,
+            uncopied=tuple(done.uncopied),
+            unpruned=tuple(done.unpruned),
+        )
+
+    def _report(self, started: datetime, **said: Any) -> Report:  # noqa: ANN401 — fields of Report
+        return Report(target=str(self.name), run=self.run, started=started, ended=datetime.now(UTC), **said)
+
+    def _pinged(self, failure: str | None) -> None:
+        if failure:
+            self.say("warning", f"the ping could not be sent: {failure}")
+
+
+def is_called_so(container: Container, name: TargetName) -> bool:
+    try:
+        return is_candidate(container) and name_of(container) == name
+    except UsageError:
+        return False

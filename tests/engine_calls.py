@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.servers import LABEL
@@ -221,6 +222,10 @@ secrets: {{root_password: {{file: ./root_password.txt}}}}
 """
 
 
+Recorded = tuple[str, list[Call]]
+"""A job, and what it asked."""
+
+
 class Job:
     """A stack whose dbguard, on the host and in the sidecar, speaks through recorders."""
 
@@ -251,8 +256,8 @@ def record(folder: Path, image: str | None = None) -> dict[str, set[str]]:
     rows: dict[str, set[str]] = {}
     stacks = _on_the_host(folder / "host"), _with_a_sidecar(folder / "sidecar", image or sidecar_image())
     with ThreadPoolExecutor() as pool:
-        jobs = [job for found in pool.map(list, stacks) for job in found]
-    for job, calls in jobs:
+        found = [pool.submit(list[Recorded], jobs) for jobs in stacks]
+    for job, calls in chain.from_iterable(future.result() for future in found):
         rows[job] = {str(call) for call in calls if call.ours}
         theirs = {str(call) for call in calls if not call.ours}
         assert not theirs or "compose" in job, f"{job}: asked by something that is not dbguard: {theirs}"
@@ -261,7 +266,7 @@ def record(folder: Path, image: str | None = None) -> dict[str, set[str]]:
     return rows
 
 
-def _on_the_host(folder: Path) -> Iterator[tuple[str, list[Call]]]:
+def _on_the_host(folder: Path) -> Iterator[Recorded]:
     with _job(folder, _HOST.format(image=os.environ.get("DBGUARD_TEST_MARIADB118", "mariadb:11.8"))) as job:
         job.stack.compose("up", "-d", "--wait", "db")
         _sql(job.stack, TABLE)
@@ -278,7 +283,7 @@ def _on_the_host(folder: Path) -> Iterator[tuple[str, list[Call]]]:
         yield "compose down --volumes", job.calls("compose", "down", "--volumes", "--timeout", "1")
 
 
-def _with_a_sidecar(folder: Path, image: str) -> Iterator[tuple[str, list[Call]]]:
+def _with_a_sidecar(folder: Path, image: str) -> Iterator[Recorded]:
     """The sidecar is given a recorder's socket in place of the engine's."""
     with _job(folder, None, image) as job, _recorder(folder / "inside") as inside:
         file = job.stack.folder / "compose.yaml"

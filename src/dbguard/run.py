@@ -111,10 +111,14 @@ class Keeper:
         self.health = Health(at=now, targets=targets, problems=problems)
         self._announcer.announce(self.health)
 
-    def rest(self, longest: float = _PAUSE) -> None:
-        """Until something happens, or nothing has for so many seconds."""
+    def rest(self) -> None:
+        """Until something happens, or the next run is due, or nothing has happened for a while."""
+        now = datetime.now(UTC)
+        targets = self.health.targets if self.health is not None else ()
+        due = [(one.next_run - now).total_seconds() for one in targets if one.next_run is not None]
+        soonest = min((seconds for seconds in due if seconds > 0), default=_PAUSE)
         with contextlib.suppress(queue.Empty):
-            self._inbox.get(timeout=longest)()
+            self._inbox.get(timeout=min(soonest, _PAUSE))()
             while True:
                 self._inbox.get_nowait()()
 

@@ -40,7 +40,7 @@ def serve(listen: str, metrics: Metrics, health: _Look) -> WSGIServer:
         server = make_server(host, int(port), _Site(metrics, health), _Server, _Handler)
     except OSError as error:
         raise ConfigError(f"listen: {listen}: {error.strerror or error}") from error
-    except (OverflowError, ValueError) as error:  # a port above 65535; a host that is no name
+    except (OverflowError, TypeError, ValueError) as error:  # a port above 65535; a host that cannot be a name
         raise ConfigError(f"listen: {listen}: {error}") from error
     threading.Thread(target=server.serve_forever, name="web", daemon=True).start()
     return server
@@ -141,7 +141,6 @@ class _ToLog(io.StringIO):
     def flush(self) -> None:
         if text := self.getvalue():
             log.error("a request was not answered: %s", text)
-            self.truncate(0)
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -238,20 +238,32 @@ def test_all_causes_are_told() -> None:
     assert sorted([*CAUSES, "DbguardNotificationsFailing"]) == sorted(ALERTS)
 
 
-def test_the_words_of_an_alert(promtool: str, tmp_path: Path) -> None:
-    """Of the two with more than a name in them, as they arrive."""
-    words = dict(re.findall(r"alert: (\w+)\n.*?description: >-\n(.*?)\n\n", TEXT, re.DOTALL))
-    stale = " ".join(words["DbguardBackupStale"].split()).replace("{{ $labels.target }}", "shop/db")
-    gone = " ".join(words["DbguardGone"].split())
-    expected = {
-        "DbguardBackupStale": ("96m", "shop/db: the newest good backup is 1h 36m 0s old", stale, {"target": "shop/db"}),
-        "DbguardGone": ("200m", "dbguard cannot be seen", gone, {"job": "dbguard"}),
+ARRIVING: dict[str, tuple[Life, int, str, Mapping[str, str]]] = {
+    "DbguardBackupStale": (
+        changed(newest=at(0)),
+        96,
+        "shop/db: the newest good backup is 1h 36m 0s old",
+        {"target": "shop/db"},
+    ),
+    "DbguardHangs": (
+        stops_looking_at(100),
+        116,
+        "dbguard has not looked at its databases for 16m 0s",
+        {},
+    ),
+    "DbguardGone": (gone_at(100), 200, "dbguard cannot be seen", {"job": "dbguard"}),
+}
+
+
+@pytest.mark.parametrize("alert", [*ARRIVING])
+def test_the_words_of_an_alert(promtool: str, tmp_path: Path, alert: str) -> None:
+    """Of those with more than a name in them, as they arrive."""
+    life, minute, summary, labels = ARRIVING[alert]
+    words = dict(re.findall(r"alert: (\w+)\n.*?description: >-\n(.*?)\n\n", TEXT, re.DOTALL))[alert]
+    description = " ".join(words.split()).replace("{{ $labels.target }}", "shop/db")
+    arrived = {
+        "exp_labels": {"severity": "critical"} | dict(labels),
+        "exp_annotations": {"summary": summary, "description": description},
     }
-    lives = {"DbguardBackupStale": changed(newest=at(0)), "DbguardGone": gone_at(100)}
-    for name, (when, summary, description, labels) in expected.items():
-        arrived = {
-            "exp_labels": {"severity": "critical"} | labels,
-            "exp_annotations": {"summary": summary, "description": description},
-        }
-        wanted = {"eval_time": when, "alertname": name, "exp_alerts": [arrived]}
-        judge(promtool, tmp_path, input_series=series(lives[name]), alert_rule_test=[wanted])
+    wanted = {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": [arrived]}
+    judge(promtool, tmp_path, input_series=series(life), alert_rule_test=[wanted])

@@ -215,6 +215,25 @@ def test_a_silent_dump(change: tuple[str, str], good: bool, proxied: Start, fres
     assert b"sleep 3" not in server.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
 
 
+@pytest.mark.parametrize("suite", WORKING)
+def test_silent_events(suite: str) -> None:
+    """Nothing happens to containers for hours."""
+    connection = http.client.HTTPConnection("localhost")
+    with running(suite, "backup", ENGINE, change=PATIENT) as path:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(path)
+        connection.request("GET", NO_EVENTS)
+        connection.sock.settimeout(4)
+        answer = connection.getresponse()
+        with pytest.raises(TimeoutError):
+            answer.read(1)
+        assert answer.status == 200
+        connection.close()
+        answer.close()
+
+
+NO_EVENTS = "/events?filters=%7B%22container%22%3A%5B%22none-like-this%22%5D%7D"
+
 SILENT = b"""#!/bin/sh
 case "$*" in *--version*) ;; *) sleep 3 ;; esac
 exec /usr/bin/mariadb-dump "$@"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from dbguard import notify
 from dbguard.cli.notify import notify_command
 from dbguard.errors import ConfigError, DbguardError
 from dbguard.news import Message
@@ -101,8 +102,18 @@ def test_a_server_that_hangs_costs_little_time_and_hides_nobody(listener: Listen
         begun = time.monotonic()
         failed = Channels([channel(listener), channel(other)]).tell(FAILURE)
         assert time.monotonic() - begun < 8
-        assert list(failed) == ["json://127.0.0.1"]
+        assert failed == {"json://127.0.0.1": "it could not be reached, or did not answer in time"}
         assert len(other.heard) == 1
+
+
+def test_there_is_an_end_to_a_channel_that_is_slow_at_every_step(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "_PATIENCE", 1.0)
+    listener.hang = 60
+    begun = time.monotonic()
+    assert Channels([channel(listener, "?rto=50")]).tell(FAILURE) == {"json://127.0.0.1": "it took longer than 1 s"}
+    assert time.monotonic() - begun < 4
 
 
 def test_whatever_a_plugin_raises_is_a_failure(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +201,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
-    def called(notify: str, *options: str) -> Result:
-        (tmp_path / "dbguard.toml").write_text(f"notify = {notify!r}\nping = 'http://127.0.0.1:{dead_port()}/x'")
+    def called(value: str, *options: str) -> Result:
+        (tmp_path / "dbguard.toml").write_text(f"notify = {value!r}\nping = 'http://127.0.0.1:{dead_port()}/x'")
         settings = {"config_file": str(tmp_path / "dbguard.toml"), "storage": None}
         return CliRunner().invoke(notify_command, ["test", *options], obj=settings)
 

@@ -160,7 +160,7 @@ def test_a_clock_that_was_a_year_ahead_for_an_hour_costs_two_backups_and_no_day(
     sidecar.live(WEEK)
     assert sum(moment.year == 2027 for moment in sidecar.begun) == 1, "what a real year would have missed: one run"
     days = local_days([moment for moment in sidecar.begun if moment.year == 2026], "UTC")
-    assert days == {date(2026, 11, day): 2 if day == 25 else 1 for day in range(23, 31)}, "one more when it is set right"
+    assert days == {date(2026, 11, day): 2 if day == 25 else 1 for day in range(23, 31)}, "one more"
 
 
 @pytest.mark.fault(40)

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +192,28 @@ def test_nonsense_is_not_spoken_of(site: Site, words: bytes, capfd: pytest.Captu
     assert capfd.readouterr() == ("", ""), "neither an access log nor a traceback"
 
 
+def test_a_client_that_hangs_up_is_not_spoken_of(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    before = threading.active_count()
+    with site.connect() as client:
+        client.sendall(b"GET /metr")
+        assert soon(lambda: threading.active_count() > before)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+    assert soon(lambda: threading.active_count() == before)
+    assert not caplog.records
+
+
+def test_an_error_outside_of_the_application_is_logged(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(threading.Timer, "start", broken)
+    with site.connect() as client:
+        assert client.recv(1) == b""
+    assert soon(lambda: "RuntimeError: no thread" in caplog.text)
+
+
 def test_an_error_inside_is_logged_and_not_shown(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,7 +241,7 @@ def test_a_taken_port_names_the_setting(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "listen", ["127.0.0.1:99999", "no.such.host.invalid:0", f"{'x' * 70}.example:0", "192.0.2.1:0"]
+    "listen", ["127.0.0.1:99999", "no.such.host.invalid:0", f"{'ü' * 70}.example:0", "192.0.2.1:0"]
 )
 def test_a_place_that_cannot_be_had_names_the_setting(listen: str) -> None:
     with pytest.raises(ConfigError, match=f"^listen: {listen}: "):

@@ -25,7 +25,7 @@ _COMMANDS = {
     "confirm": ("archives", "Say that a suspicious archive is as it should be."),
     "discover": ("discover", "Show which containers are databases, and which are backed up."),
     "doctor": ("doctor", "Look for what could go wrong, before it does."),
-    "health": ("status", "Be the container's health check."),
+    "health": ("health", "Be the container's health check."),
     "hold": ("archives", "Never prune an archive."),
     "list": ("archives", "List the archives."),
     "notify": ("notify", "Send a test message."),

@@ -9,10 +9,8 @@ import click
 from dbguard.cli.world import World
 from dbguard.logs import configure, logger
 from dbguard.metrics import Metrics
-from dbguard.notify import Channels
 from dbguard.placement import check_placement
 from dbguard.run import Keeper, Means
-from dbguard.told import Teller
 from dbguard.web import serve
 from dbguard.workers import Workers
 
@@ -42,9 +40,13 @@ def _means(ctx: click.Context) -> Means:
     settings = world.settings
     for url in settings.storage_urls:
         check_placement(world.containers, url)
-    channels = Channels(settings.notify_urls) if settings.notify_urls else None
-    teller = Teller(channels, settings.state, "run", settings.remind)
-    return Means(settings=settings, containers=world.containers, copies=world.copies, scope=world.scope, teller=teller)
+    return Means(
+        settings=settings,
+        containers=world.containers,
+        copies=world.copies,
+        scope=world.scope,
+        teller=world.teller("run"),
+    )
 
 
 def _options(ctx: click.Context) -> list[str]:

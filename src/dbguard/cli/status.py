@@ -1,23 +1,23 @@
-"""`dbguard status` and `dbguard health`."""
+"""`dbguard status`."""
 
 from __future__ import annotations
 
-import os
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
+import pydantic
 
-from dbguard import pulse
+from dbguard import past
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
+from dbguard.cli.world import World
 from dbguard.errors import DbguardError, NotFound, UsageError
-from dbguard.state import default_state
+from dbguard.health import TargetHealth
+from dbguard.roster import Roster
+from dbguard.sections import duration
 
-if TYPE_CHECKING:
-    from dbguard.health import TargetHealth
+_HEALTH = pydantic.TypeAdapter(TargetHealth)
 
 
 @click.command("status")
@@ -38,13 +38,6 @@ def status_command(
     dbguard status
     dbguard status shop/db --max-age 26h
     """
-    import pydantic
-
-    from dbguard import past
-    from dbguard.cli.world import World
-    from dbguard.health import TargetHealth
-    from dbguard.roster import Roster
-
     world = World(ctx, project)
     now = datetime.now(UTC)
     limit = _duration(max_age)
@@ -55,8 +48,7 @@ def status_command(
     if not found:
         raise NotFound(f"no target {target or 'at all'} is known here", hint="`dbguard discover` says what there is")
     if as_json:
-        facts = pydantic.TypeAdapter(TargetHealth).dump_python
-        targets = [{**facts(one, mode="json"), "healthy": one.healthy} for one in found]
+        targets = [{**_HEALTH.dump_python(one, mode="json"), "healthy": one.healthy} for one in found]
         output.emit({"healthy": all(one.healthy for one in found), "targets": targets})
     else:
         output.table(("TARGET", "STATE", "NEWEST", "MAX AGE", "NEXT", "ARCHIVES", "SIZE"), [*map(_row, found)])
@@ -67,28 +59,7 @@ def status_command(
         raise DbguardError(f"not backed up as it should be: {', '.join(bad)}")
 
 
-@click.command("health")
-def health_command() -> None:
-    """Exit with 0 when the sidecar works and every newest good backup is as young as it should be, else with 1.
-
-    The container's health check: it reads what `dbguard run` has noted down, and asks nobody. People have
-    `dbguard status`.
-
-    \b
-    dbguard health
-    """
-    state = Path(os.environ["DBGUARD_STATE"]) if "DBGUARD_STATE" in os.environ else default_state()
-    problems = pulse.read(state)
-    for about, problem in problems.items():
-        output.say(output.printable(f"{about}: {problem}"))
-    if problems:
-        sys.exit(1)
-    output.say("healthy")
-
-
 def _duration(text: str | None) -> timedelta | None:
-    from dbguard.sections import duration
-
     try:
         return None if text is None else cast(timedelta, duration(text))
     except ValueError as error:

@@ -46,9 +46,16 @@ def judge_command(ctx: click.Context, deletion: str) -> None:
 
 
 def _judged_here(world: World, deletion: Deletion) -> Verdict:
-    return guard.judge(
-        world.containers, world.copies.catalogs, deletion, recent=world.settings.guard.recent, now=datetime.now(UTC)
+    now = datetime.now(UTC)
+    verdict = guard.judge(
+        world.containers, world.copies.catalogs, deletion, recent=world.settings.guard.recent, now=now
     )
+    if refused := [volume for volume in verdict.volumes if not volume.allowed]:
+        names = ",".join(volume.volume for volume in refused)
+        said = "; ".join(f"{volume.volume} ({volume.what}): {volume.reason}" for volume in refused)
+        for trouble in world.teller("guard").once(f"guard refused to delete {names}", said, now):
+            output.say(output.printable(trouble))
+    return verdict
 
 
 def _project(world: World, deletion: Deletion) -> str | None:

@@ -15,8 +15,10 @@ from dbguard.copies import Copies
 from dbguard.discover import Scope, discover, fits, is_called, name_of, one
 from dbguard.errors import UsageError
 from dbguard.model import Container, Sighting, Target, TargetName
+from dbguard.notify import Channels
 from dbguard.storages import open_storage
 from dbguard.storages.readonly import ReadOnly
+from dbguard.told import Teller
 
 _PATIENCE = 120.0
 """Seconds to wait for a server that is still starting."""
@@ -41,6 +43,11 @@ class World:
         """The catalogs of all storages, nearest first."""
         opened = [open_storage(url, self.settings.bucket_options(url)) for url in self.settings.storage_urls]
         return Copies([Catalog(ReadOnly(one) if self._read_only else one, self.settings.state) for one in opened])
+
+    def teller(self, name: str) -> Teller:
+        """Of this process's messages; it says nothing where no channel is configured."""
+        urls = self.settings.notify_urls
+        return Teller(Channels(urls) if urls else None, self.settings.state, name, self.settings.remind)
 
     @cached_property
     def scope(self) -> Scope:

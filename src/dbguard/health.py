@@ -89,7 +89,7 @@ def assess(
     why_not = _why_not(seen)
     if why_not and not (seen is not None and seen.starting):
         problems["unreachable"] = why_not
-    if past.error:
+    if past.error and not _done_since(past, newest):
         problems["failed"] = past.error
     if summary is not None and summary.age(now) > max_age:
         problems["stale"] = f"the newest good backup is older than {max_age}: of {summary.snapshot:%Y-%m-%d %H:%M} UTC"
@@ -110,6 +110,11 @@ def assess(
         next_run=next_run,
         running_since=running_since,
     )
+
+
+def _done_since(past: Past, newest: Stored | None) -> bool:
+    """Somebody has typed `backup now`, and it went well."""
+    return newest is not None and past.ended is not None and newest.summary.finished > past.ended
 
 
 def _why_not(seen: Sighting | None) -> str:

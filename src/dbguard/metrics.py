@@ -47,7 +47,7 @@ _OF_A_TARGET: dict[str, tuple[str, _Read]] = {
     ),
     "backup_running": ("1 while a backup runs.", lambda of: of.running_since is not None),
     "archives": ("How many archives there are.", lambda of: of.archives),
-    "target_healthy": ("1 when the target has no problem.", lambda of: of.healthy),
+    "target_healthy": ("1 when the newest good archive is as young as it should be.", lambda of: of.healthy),
 }
 """Gauges with the one label `target`: what each means, and how it is read. None: the target has no such series."""
 
@@ -112,7 +112,9 @@ def _of_the_sidecar(health: Health | None) -> Iterator[Metric]:
     told = [health] if health else []
     about = [((about,), 1.0) for one in told for about in sorted(one.problems)]
     yield _gauge("problem", "1 for each problem that is no single target's, by what it is about.", about, ["about"])
-    yield _gauge("healthy", "1 when there is no problem at all.", (((), one.healthy) for one in told))
+    yield _gauge(
+        "healthy", "1 when every target is healthy and nothing else is wrong.", (((), one.healthy) for one in told)
+    )
     looked = (((), one.at.timestamp()) for one in told)
     yield _gauge("last_look_timestamp_seconds", "When dbguard last looked at everything: its heartbeat.", looked)
 

@@ -15,6 +15,8 @@ import pytest
 from dbguard.cli import dbguard as command_line
 from dbguard.config import Settings, load
 from dbguard.habits import habits
+from dbguard.notify import Channels
+from dbguard.ping import Ping
 from dbguard.retention import Policy
 from dbguard.storages import open_storage
 from tests.stack import ROOT, TABLE, Stack, sidecar_image, wait_until
@@ -56,7 +58,8 @@ def test_the_examples(stack: Stack) -> None:
     stack.sql(TABLE)
     stack.compose("up", "-d")
     wait_until(lambda: bool(stack.stored()), "the first backup, at once as the README says")
-    for text in (block("sh", "dbguard discover"), block("sh", "dbguard compose down")):
+    for holding in ("dbguard discover", "dbguard status", "dbguard compose down"):
+        text = block("sh", holding)
         for words, code in lines(text):
             if code == 77:  # the guard's example begins where no backup is fresh
                 stack.compose("exec", "-T", "backup", "sh", "-c", "rm -rf /backups/*/db")
@@ -114,3 +117,13 @@ def answers(stack: Stack) -> bool:
 def test_the_layout_named_is_there() -> None:
     for name in ("tests/test_architecture.py", "Makefile", "Dockerfile"):
         assert Path(ROOT / name).exists()
+
+
+def test_the_messages_of_the_example_can_be_configured(tmp_path: Path) -> None:
+    file = tmp_path / "dbguard.toml"
+    file.write_text(block("toml", "notify = "))
+    settings = load(file)
+    assert Channels(settings.notify_urls).names == ["ntfys"], "a topic is as good as a password"
+    ping = habits(settings, "shop/db", {}).ping
+    assert ping is not None
+    Ping(ping.get_secret_value())

@@ -128,10 +128,11 @@ def test_the_stack_of_the_example(tmp_path: Path) -> None:
     stack.environment["DEMO_HAPROXY_IMAGE"] = os.environ.get("DBGUARD_TEST_MARIADB118", "mariadb:11.8")
     shutil.copy(EXAMPLE / "haproxy.cfg", tmp_path)
     try:
-        stack.compose("up", "-d")
+        stack.compose("up", "-d", "db")
         wait_until(lambda: "Access denied" in client(stack), "the database")
         stack.sql(TABLE)
-        wait_until(lambda: bool(stack.stored()), "the sidecar's first backup", 90)
+        stack.compose("up", "-d")
+        wait_until(lambda: bool(stack.stored()), "the sidecar's first backup")
         assert stack.archives() == stack.stored(), "the sidecar answers the host"
         mounts = docker("inspect", "--format", "{{json .Mounts}}", stack.compose("ps", "-q", "backup").strip())
         assert ENGINE not in mounts

@@ -66,9 +66,10 @@ def test_a_new_target_is_no_problem_until_something_goes_wrong() -> None:
 
 
 def test_a_failed_run_is_a_problem_and_unhealthy_only_once_the_backup_is_too_old() -> None:
-    failed = Past(ended=START, error="the disk is full")
+    failed = Past(ended=START + HOUR / 2, error="the disk is full")
     found = look([listed(archive())], past=failed)
     assert (found.healthy, found.problems["failed"]) == (True, "the disk is full")
+    assert not look([listed(archive(1))], past=failed, now=START + 2 * HOUR).problems, "somebody typed `backup now`"
     assert not look([listed(archive())], past=failed, now=START + 2 * DAY).healthy
 
 

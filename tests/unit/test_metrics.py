@@ -121,6 +121,15 @@ def test_problems(tmp_path: Path) -> None:
     assert not [name for name, _ in got if name == "dbguard_problem"]
 
 
+def test_healthy_is_what_health_calls_so(tmp_path: Path) -> None:
+    """A problem is shown, and does not count here as long as the newest good archive is young."""
+    metrics = Metrics()
+    metrics.show(Health(at=NOW, targets=(of(problems={"uncopied": "x"}),)))
+    got = exported(metrics, tmp_path)
+    assert got[key("target_problem", "shop/db", "uncopied")] == 1
+    assert got[key("target_healthy", "shop/db")] == got[key("healthy")] == 1
+
+
 def test_a_target_that_is_gone_has_no_series(tmp_path: Path) -> None:
     metrics = Metrics()
     metrics.show(Health(at=NOW, targets=(FULL, of("shop/old", problems={"failed": "x"}))))

@@ -21,8 +21,6 @@ from dbguard.news import Message
 from dbguard.notify import Channels
 from tests.unit.test_ping import TOKEN, Listener, dead_port, listening, logged
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # of what apprise imports
-
 FAILURE = Message(kind="failure", title="dbguard: shop/db failed", body="shop/db failed: <b>&amp; \\n @here")
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "only-for-this-test"
@@ -83,3 +84,64 @@ def sidecar_image() -> str:
     built = subprocess.run([ROOT / "tests/testbed/sidecar-image"], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return built.stdout.split()[-1]
+
+
+QUICK = os.environ.get("DBGUARD_TEST_MARIADB118", "mariadb:11.8")
+QUICK_TABLE = "CREATE DATABASE IF NOT EXISTS shop; CREATE OR REPLACE TABLE shop.t (a INT PRIMARY KEY);"
+
+
+class QuickStack(Stack):
+    """For what does not depend on the engine: servers that start quickly. `services` can be changed and written again."""
+
+    def __init__(self, folder: Path, image: str, *, socket: str = "/var/run/docker.sock") -> None:
+        self.services: dict[str, Any] = {"db": quick_service(), "backup": _sidecar(socket)}
+        super().__init__(folder, image, self._text)
+
+    @property
+    def _text(self) -> str:
+        """JSON is YAML."""
+        return json.dumps({"services": self.services, "volumes": {"data": {}}}, indent=1)
+
+    def write(self) -> None:
+        (self.folder / "compose.yaml").write_text(self._text)
+
+    def container(self, service: str = "backup") -> str:
+        return self.compose("ps", "--all", "--quiet", service).strip()
+
+    def fill(self, service: str = "db") -> None:
+        self.compose("exec", "-T", "-e", f"MYSQL_PWD={PASSWORD}", service, "mariadb", "-uroot", "-e", QUICK_TABLE)
+
+    def up_with_data(self) -> None:
+        self.compose("up", "-d", "--wait", "db")
+        self.fill()
+        self.compose("up", "-d")
+        wait_until(lambda: bool(self.archives_of("db")), "the sidecar's first backup")
+
+    def archives_of(self, service: str) -> list[Path]:
+        """The folders of its finished archives, oldest first, seen without dbguard."""
+        found = self.folder.glob(f"backups/*/{service}/*/manifest.json")
+        return sorted((path.parent for path in found), key=lambda path: path.name)
+
+
+def quick_service(**labels: str) -> dict[str, Any]:
+    """A database of its own; its labels are given as `keep_last="2"` for `dbguard.keep-last`."""
+    return {
+        "image": QUICK,
+        "environment": {"MARIADB_ROOT_PASSWORD": PASSWORD},
+        "labels": {f"dbguard.{name.replace('_', '-')}": value for name, value in labels.items()},
+        "stop_grace_period": "5s",
+        "healthcheck": {
+            "test": ["CMD-SHELL", f'MYSQL_PWD={PASSWORD} mariadb -h 127.0.0.1 -u root -e "SELECT 1"'],
+            "interval": "1s",
+            "retries": 120,
+        },
+    }
+
+
+def _sidecar(socket: str) -> dict[str, Any]:
+    return {
+        "image": "${DEMO_DBGUARD_IMAGE}",
+        "environment": {"DBGUARD_SCHEDULE": "30 3 1 1 *"},
+        "stop_grace_period": "5s",
+        "volumes": [f"{socket}:/var/run/docker.sock", "./backups:/backups"],
+    }

@@ -86,8 +86,7 @@ def assess(
     summary = newest.summary if newest is not None else None
     max_age = max_age or habits.max_age(summary.snapshot if summary is not None else now)
     problems: dict[Problem, str] = {}
-    why_not = _why_not(seen)
-    if why_not and not (seen is not None and seen.starting):
+    if why_not := _why_not(seen):
         problems["unreachable"] = why_not
     if past.error and not _done_since(past, newest):
         problems["failed"] = past.error
@@ -118,7 +117,8 @@ def _done_since(past: Past, newest: Stored | None) -> bool:
 
 
 def _why_not(seen: Sighting | None) -> str:
-    return seen.why_not or "" if seen is not None and seen.target is None else ""
+    """A server that is starting is no problem yet; one that does so for too long no longer counts as starting."""
+    return seen.why_not or "" if seen is not None and seen.target is None and not seen.starting else ""
 
 
 def _of_archives(archives: Sequence[Stored], past: Past, unreadable: Mapping[str, str]) -> dict[Problem, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dbguard.config import Settings
@@ -14,6 +15,17 @@ from dbguard.sidecar import ROLE
 
 _ASK_AGAIN = timedelta(minutes=1)
 """A server that could not be used is asked again after that."""
+_STARTED = timedelta(minutes=10)
+"""After so long a server should have started, on a slow disk too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What one container said, when it was asked, and since when it has been here."""
+
+    first: datetime
+    at: datetime
+    sighting: Sighting
 
 
 class Lookout:
@@ -25,7 +37,7 @@ class Lookout:
         self._scope = scope
         own = own_container(containers)
         self._own_project = own.project if own is not None else None
-        self._asked: dict[str, tuple[datetime, Sighting]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def look(self, now: datetime) -> list[Sighting]:
         """Every running container that is a database, or looks like one. Raises EngineUnavailable."""
@@ -34,7 +46,7 @@ class Lookout:
         here = [one for one in running if self._scope.holds(one) and is_candidate(one) and one.project not in others]
         current = {incarnation(one): self._seen(one, now) for one in here}
         self._asked = current
-        return [seen for seen in settled([seen for _, seen in current.values()]) if seen.database]
+        return [seen for seen in settled([one.sighting for one in current.values()]) if seen.database]
 
     def _served_by_others(self, running: list[Container]) -> set[str | None]:
         """Projects with a sidecar of their own, when we are there for all."""
@@ -43,11 +55,14 @@ class Lookout:
         sidecars = [one for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off]
         return {one.project for one in sidecars} - {self._own_project, None}
 
-    def _seen(self, container: Container, now: datetime) -> tuple[datetime, Sighting]:
-        at, known = self._asked.get(incarnation(container), (None, None))
-        if at is not None and known is not None and (known.target is not None or timedelta(0) <= now - at < _ASK_AGAIN):
-            return at, known
-        return now, sighting(self._containers, self._settings, container)
+    def _seen(self, container: Container, now: datetime) -> _Asked:
+        known = self._asked.get(incarnation(container))
+        if known is not None and (known.sighting.target or timedelta(0) <= now - known.at < _ASK_AGAIN):
+            return known
+        first = known.first if known is not None else now
+        found = sighting(self._containers, self._settings, container)
+        slow = found.starting and now - first > _STARTED
+        return _Asked(first=first, at=now, sighting=replace(found, starting=False) if slow else found)
 
 
 def incarnation(container: Container) -> str:

@@ -57,8 +57,10 @@ def test_a_fresh_backup_is_healthy_until_it_is_too_old() -> None:
 
 
 def test_a_new_target_is_no_problem_until_something_goes_wrong() -> None:
-    assert look([], seen=seen(starting=True, why_not="the server is starting")).problems == {
-        "stale": "there is no good backup: the server is starting"
+    assert look([], seen=seen(starting=True, why_not="the server is starting")).healthy
+    assert look([], seen=seen(why_not="cannot log in")).problems == {
+        "stale": "there is no good backup: cannot log in",
+        "unreachable": "cannot log in",
     }
     assert look([]).healthy, "its first run is about to begin"
     assert not look([], past=Past(ended=START, error="the disk is full")).healthy

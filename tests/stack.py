@@ -68,7 +68,7 @@ class Stack:
         """The database first, then the sidecar, so that its first backup finds something."""
         self.compose("up", "-d", "--wait", "db")
         self.sql(TABLE)
-        self.compose("up", "-d", "--wait")
+        self.compose("up", "-d")
         wait_until(lambda: bool(self.stored()), "the sidecar's first backup")
 
 
@@ -91,7 +91,7 @@ QUICK_TABLE = "CREATE DATABASE IF NOT EXISTS shop; CREATE OR REPLACE TABLE shop.
 
 
 class QuickStack(Stack):
-    """For what does not depend on the engine: servers that start quickly. `services` can be changed and written again."""
+    """For what does not depend on the engine: a server that starts quickly. Change `services`, and `write` them."""
 
     def __init__(self, folder: Path, image: str, *, socket: str = "/var/run/docker.sock") -> None:
         self.services: dict[str, Any] = {"db": quick_service(), "backup": _sidecar(socket)}

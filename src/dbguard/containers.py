@@ -65,11 +65,12 @@ class Containers:
                 found.append(self.inspect(container_id))
         return found
 
-    def changes(self) -> Iterator[str]:
+    def changes(self, label: str | None = None) -> Iterator[str]:
         """What happens to containers from now on, one word each, for as long as the engine lives. Raises
         EngineUnavailable at its end: whoever watches has missed something and must look again."""
+        filters: dict[str, Any] = {"type": "container", "event": [*_CHANGES]} | ({"label": label} if label else {})
         with _translated("the engine's events"):
-            for event in self._client.events(decode=True, filters={"type": "container", "event": [*_CHANGES]}):
+            for event in self._client.events(decode=True, filters=filters):
                 yield str(event["Action"])
         raise EngineUnavailable("the engine's events have ended")
 

@@ -68,6 +68,11 @@ class Scope:
     def __init__(self, project: str | None) -> None:
         self.project = project
 
+    @property
+    def label(self) -> str | None:
+        """What the engine can look for: all that could be in scope has it."""
+        return f"com.docker.compose.project={self.project}" if self.project is not None else None
+
     def holds(self, container: Container) -> bool:
         return self.project is None or container.project == self.project
 

@@ -122,7 +122,8 @@ class Job:
 
     def _target(self) -> Target:
         """As it is now: between two attempts the container may have become another one."""
-        running = [seen for seen in self.containers.list() if self.scope.holds(seen) and is_called_so(seen, self.name)]
+        here = self.containers.list(label=self.scope.label)
+        running = [seen for seen in here if is_called_so(seen, self.name)]
         return one(discover(self.containers, self.settings, running), str(self.name))
 
     def _saved(self, target: Target, started: datetime) -> Report:

@@ -41,7 +41,7 @@ class Lookout:
 
     def look(self, now: datetime) -> list[Sighting]:
         """Every running container that is a database, or looks like one. Raises EngineUnavailable."""
-        running = self._containers.list()
+        running = self._containers.list(label=self._scope.label)
         others = self._served_by_others(running)
         here = [one for one in running if self._scope.holds(one) and is_candidate(one) and one.project not in others]
         current = {incarnation(one): self._seen(one, now) for one in here}
@@ -70,10 +70,10 @@ def incarnation(container: Container) -> str:
     return f"{container.id} {container.started} {container.name} {'paused' if container.paused else ''}".strip()
 
 
-def watch(containers: Containers, changed: Callable[[], None], ended: Callable[[DbguardError], None]) -> None:
+def watch(containers: Containers, scope: Scope, changed: Callable[[], None], ended: Callable[[DbguardError], None]) -> None:
     """Calls `changed` whenever something happens to a container, until the engine goes away."""
     try:
-        for _ in containers.changes():
+        for _ in containers.changes(scope.label):
             changed()
     except DbguardError as error:
         ended(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _PAUSE = 30.0
 """Seconds between two looks when nothing happens."""
+_SETTLE = 0.5
+"""Seconds to wait for more of the same news: a stack that starts has much of it."""
 _WATCH_AGAIN = 10.0
 """Seconds after which an engine that went away is watched again."""
 _STACK_UP = timedelta(minutes=5)
@@ -119,6 +122,7 @@ class Keeper:
         soonest = min((seconds for seconds in due if seconds > 0), default=_PAUSE)
         with contextlib.suppress(queue.Empty):
             self._inbox.get(timeout=min(soonest, _PAUSE))()
+            time.sleep(_SETTLE)
             while True:
                 self._inbox.get_nowait()()
 
@@ -195,7 +199,7 @@ class Keeper:
         def changed() -> None:
             self._inbox.put(lambda: None)
 
-        threading.Thread(target=watch, args=[self._means.containers, changed, ended], daemon=True).start()
+        threading.Thread(target=watch, args=[self._means.containers, self._means.scope, changed, ended], daemon=True).start()
 
     def _introduce(self, sightings: Sequence[Sighting]) -> None:
         """Once for each target; what is wrong with the others is said with all that is wrong."""

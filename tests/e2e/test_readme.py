@@ -72,7 +72,7 @@ def test_the_examples(stack: Stack) -> None:
 
 @pytest.mark.docker
 def test_restoring_without_dbguard(stack: Stack) -> None:
-    stack.compose("up", "-d", "--wait")
+    stack.compose("up", "-d")
     wait_until(lambda: answers(stack), "the database")
     stack.sql("DROP DATABASE IF EXISTS shop;" + TABLE)
     assert stack.dbguard("backup", "now").returncode == 0

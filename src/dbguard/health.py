@@ -84,7 +84,8 @@ def assess(
     `max_age` is above what the habits say."""
     newest = newest_good(archives, now)
     summary = newest.summary if newest is not None else None
-    max_age = max_age or habits.max_age(summary.snapshot if summary is not None else now)
+    if max_age is None:
+        max_age = habits.max_age(summary.snapshot if summary is not None else now)
     problems: dict[Problem, str] = {}
     if why_not := _why_not(seen):
         problems["unreachable"] = why_not
@@ -94,7 +95,7 @@ def assess(
         problems["stale"] = f"the newest good backup is older than {max_age}: of {summary.snapshot:%Y-%m-%d %H:%M} UTC"
         if seen is None:
             problems["stale"] += "; no running container is this target"
-    elif summary is None and (reason := past.error or why_not):
+    elif summary is None and (reason := past.error or why_not or "; ".join(unreadable.values())):
         problems["stale"] = f"there is no good backup: {reason}"
     return TargetHealth(
         target=str(name),

@@ -15,7 +15,7 @@ from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.discover import Scope, discover, is_candidate, name_of, one
-from dbguard.errors import ConfigError, DbguardError, NothingToDump, UsageError
+from dbguard.errors import Busy, ConfigError, DbguardError, NothingToDump, UsageError
 from dbguard.habits import habits
 from dbguard.mirror import repair
 from dbguard.model import Container, Target, TargetName
@@ -37,7 +37,7 @@ class Report:
     ended: datetime
     archive: str = ""
     error: str = ""
-    nothing: bool = False  # no database to dump: no failure, and no archive
+    nothing: bool = False  # no database to dump, or somebody else at work on it: no failure, and no archive
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()
 
@@ -95,8 +95,8 @@ class Job:
             for attempt in self._attempts():
                 with attempt:
                     return self._saved(self._target(), started)
-        except NothingToDump as error:
-            self.say("info", f"{error}; looking again every minute")
+        except (NothingToDump, Busy) as error:
+            self.say("info", f"{error}; looking again in a minute")
             return self._report(started, nothing=True)
         except DbguardError as error:
             hint = f" (hint: {error.hint})" if error.hint else ""
@@ -115,7 +115,7 @@ class Job:
         )
 
     def _is_worth_a_retry(self, error: Exception) -> bool:
-        if not isinstance(error, DbguardError) or isinstance(error, NothingToDump | ConfigError | UsageError):
+        if not isinstance(error, DbguardError) or isinstance(error, NothingToDump | Busy | ConfigError | UsageError):
             return False
         self.say("warning", str(error))
         return True

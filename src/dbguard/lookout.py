@@ -70,7 +70,9 @@ def incarnation(container: Container) -> str:
     return f"{container.id} {container.started} {container.name} {'paused' if container.paused else ''}".strip()
 
 
-def watch(containers: Containers, scope: Scope, changed: Callable[[], None], ended: Callable[[DbguardError], None]) -> None:
+def watch(
+    containers: Containers, scope: Scope, changed: Callable[[], None], ended: Callable[[DbguardError], None]
+) -> None:
     """Calls `changed` whenever something happens to a container, until the engine goes away."""
     try:
         for _ in containers.changes(scope.label):

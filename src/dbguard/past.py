@@ -20,7 +20,7 @@ class Past:
 
     ended: datetime | None = None
     error: str = ""  # why nothing was saved
-    nothing: bool = False  # the server had no database
+    nothing: bool = False  # there was nothing to do: no database, or somebody else at work on it
     container: str = ""  # id and start of the one it failed with: a new one is tried at once
     copied: datetime | None = None  # when the copies were tried again
     uncopied: tuple[str, ...] = ()

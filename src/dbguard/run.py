@@ -199,7 +199,8 @@ class Keeper:
         def changed() -> None:
             self._inbox.put(lambda: None)
 
-        threading.Thread(target=watch, args=[self._means.containers, self._means.scope, changed, ended], daemon=True).start()
+        means = self._means
+        threading.Thread(target=watch, args=[means.containers, means.scope, changed, ended], daemon=True).start()
 
     def _introduce(self, sightings: Sequence[Sighting]) -> None:
         """Once for each target; what is wrong with the others is said with all that is wrong."""

@@ -54,6 +54,7 @@ def test_a_fresh_backup_is_healthy_until_it_is_too_old() -> None:
     assert not old.healthy
     assert "no running container is this target" in old.problems["stale"]
     assert look(young, now=START + 2 * DAY, max_age=3 * DAY).healthy
+    assert not look(young, max_age=timedelta(0)).healthy
 
 
 def test_a_new_target_is_no_problem_until_something_goes_wrong() -> None:
@@ -63,6 +64,7 @@ def test_a_new_target_is_no_problem_until_something_goes_wrong() -> None:
         "unreachable": "cannot log in",
     }
     assert look([]).healthy, "its first run is about to begin"
+    assert not look([], unreadable={"s3://x": "no answer"}).healthy, "nobody can tell"
     assert not look([], past=Past(ended=START, error="the disk is full")).healthy
     assert look([], past=Past(ended=START, nothing=True)).healthy, "a server without a database has nothing to lose"
 

@@ -6,7 +6,9 @@ import signal
 
 import click
 
+from dbguard.cli.sidecar import find_brain
 from dbguard.cli.world import World
+from dbguard.errors import UsageError
 from dbguard.logs import configure, logger
 from dbguard.metrics import Metrics
 from dbguard.placement import check_placement
@@ -25,7 +27,10 @@ def run_command(ctx: click.Context) -> None:
     \b
     DBGUARD_SCHEDULE="30 3 * * *" DBGUARD_KEEP_LAST=7 dbguard run
     """
-    settings = World(ctx).settings
+    world = World(ctx)
+    settings = world.settings
+    if brain := find_brain(ctx, world.containers, world.scope.project):
+        raise UsageError(f"the sidecar {brain.name} does this already", hint="stop one of the two: each would back up")
     configure(settings.log)
     metrics = Metrics()
     keeper = Keeper(lambda: _means(ctx), lambda done: Workers(_options(ctx), done), metrics, logger())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -12,8 +13,9 @@ from dbguard import past
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.errors import DbguardError, NotFound, UsageError
+from dbguard.errors import DbguardError, NotFound, StorageUnavailable, UsageError
 from dbguard.health import TargetHealth
+from dbguard.past import Past
 from dbguard.roster import Roster
 from dbguard.sections import duration
 
@@ -44,7 +46,8 @@ def status_command(
     watched = Roster(world.settings, world.copies, world.scope).watched(
         world.sightings, past.load(world.settings.state), now
     )
-    found = [one.health(now, max_age=limit) for one in watched if target in {None, str(one.name), one.name.service}]
+    meant = [one for one in watched if target in {None, str(one.name), one.name.service}]
+    found = [_sternly(one.health(now, max_age=limit), one.past) for one in meant]
     if not found:
         raise NotFound(f"no target {target or 'at all'} is known here", hint="`dbguard discover` says what there is")
     if as_json:
@@ -55,8 +58,17 @@ def status_command(
         for one in found:
             for problem, text in one.problems.items():
                 output.say(output.printable(f"{one.target}: {problem}: {text}"))
+    if unknown := [one for one in found if one.newest is None and "unreadable" in one.problems]:
+        raise StorageUnavailable(f"nobody can tell what backups there are: {unknown[0].problems['unreadable']}")
     if bad := [one.target for one in found if not one.healthy]:
         raise DbguardError(f"not backed up as it should be: {', '.join(bad)}")
+
+
+def _sternly(health: TargetHealth, past: Past) -> TargetHealth:
+    """Who asks now wants to know of a first backup that is still being made, too."""
+    if health.newest is not None or health.problems or past.nothing:
+        return health
+    return replace(health, problems={"stale": "there is no good backup yet"})
 
 
 def _duration(text: str | None) -> timedelta | None:

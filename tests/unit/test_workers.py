@@ -114,7 +114,9 @@ def test_a_run_that_takes_too_long_is_stopped_and_killed_when_it_does_not_listen
 
 def test_all_runs_end_with_the_sidecar(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "GRACE", 0.5)
-    rig.start("trap '' TERM\nwhile :; do sleep 0.1; done")
+    rig.start("trap '' TERM\ntouch ready\nwhile :; do sleep 0.1; done")
+    while not Path("ready").exists():
+        time.sleep(0.01)
     process = rig.workers.running[TARGET].process
     began = time.monotonic()
     rig.workers.stop_all()

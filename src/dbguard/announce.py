@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
+_OWN = {"state", "metrics_file"}
+"""Troubles of ours, which come and go by themselves."""
+
+
 class Announcer:
     """None of its listeners can keep the others from hearing, or the sidecar from its work."""
 
@@ -34,7 +38,7 @@ class Announcer:
         bad = dict(health.problems)
         for target in health.targets:
             bad |= {f"{target.target} {kind}": text for kind, text in target.problems.items()}
-        for about in bad.keys() | self._said.keys():
+        for about in bad.keys() | self._said.keys() - _OWN:
             self.say(about, bad.get(about, ""))
         self._metrics.show(health)
         self._try("state", lambda: pulse.write(self._state, health.at, _unhealthy(health)))

@@ -14,6 +14,8 @@ from dbguard.model import TargetName
 FORMAT = 1
 """The archive format this version writes, and the newest it reads."""
 
+ASKED_FOR = " was asked for"
+"""How the reason ends why an archive of chosen databases is partial."""
 _ARCHIVE_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")  # \d would take the digits of every script
 
 ObjectKind = Literal[
@@ -140,6 +142,11 @@ class Summary:
     def size(self) -> int:
         """Stored bytes of all blobs."""
         return sum(self.stored.values())
+
+    @property
+    def selected(self) -> bool:
+        """Somebody asked for some of the databases only: it stands for no backup of the target."""
+        return any(reason.endswith(ASKED_FOR) for reason in self.partial_reasons)
 
     def age(self, now: datetime) -> timedelta:
         """Since the snapshot, the only time an age may count from."""

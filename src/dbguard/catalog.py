@@ -78,6 +78,10 @@ class Catalog:
     def url(self) -> str:
         return self.storage.url
 
+    def look_again(self) -> None:
+        """At the next question the storage's mark is read again: its disk may have been unmounted."""
+        self._opened = False
+
     # --- reading ---
 
     def targets(self) -> list[TargetName]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tomllib
 from collections.abc import Sequence
 from datetime import timedelta
@@ -165,6 +166,16 @@ def load(file: Path | None = None, **flags: Any) -> Settings:  # noqa: ANN401 â€
         where = _variable(str(first["loc"][0])) if first["loc"] else None  # without a key it is about several
         words = [str(where or path or "environment"), key, problem]
         raise ConfigError(": ".join(filter(None, words)), hint="`dbguard config schema` lists every key") from None
+
+
+def packed(settings: Settings) -> bytes:
+    """For another process of ours, through a pipe: secrets are in it as they are."""
+    return pickle.dumps({key: getattr(settings, key) for key in Settings.model_fields})
+
+
+def unpacked(data: bytes) -> Settings:
+    """Only for what our own parent has packed."""
+    return Settings.model_construct(**pickle.loads(data))  # noqa: S301
 
 
 def _check_variables() -> None:

@@ -71,7 +71,7 @@ class Containers:
         filters: dict[str, Any] = {"type": "container", "event": [*_CHANGES]} | ({"label": label} if label else {})
         with _translated("the engine's events"):
             for event in self._client.events(decode=True, filters=filters):
-                yield str(event["Action"])
+                yield str(event.get("Action"))
         raise EngineUnavailable("the engine's events have ended")
 
     def inspect(self, container: str) -> Container:

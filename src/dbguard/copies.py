@@ -52,6 +52,11 @@ class Copies:
     def __str__(self) -> str:
         return " and ".join(catalog.url for catalog in self.catalogs)
 
+    def look_again(self) -> None:
+        """Whoever lives long asks now and then whether each storage is still the one it was."""
+        for catalog in self.catalogs:
+            catalog.look_again()
+
     def targets(self) -> list[TargetName]:
         """Those of every storage that can be read. Raises when none can."""
         found, _ = self._ask(Catalog.targets)

@@ -146,15 +146,20 @@ def name_of(container: Container) -> TargetName:
     return TargetName(project="_", service=container.name)
 
 
+def called(container: Container) -> TargetName | None:
+    """None for one whose name cannot be a target's."""
+    try:
+        return name_of(container)
+    except UsageError:
+        return None
+
+
 def fits(container: Container, wanted: str) -> bool:
     """By `project/service`, by service, or by the container's name or id."""
     if is_called(container, wanted):
         return True
-    try:
-        name = name_of(container)
-    except UsageError:
-        return False
-    return wanted in {str(name), name.service, container.service}
+    name = called(container)
+    return name is not None and wanted in {str(name), name.service, container.service}
 
 
 def is_called(container: Container, wanted: str) -> bool:

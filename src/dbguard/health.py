@@ -18,6 +18,7 @@ Problem = Literal[
     "stale",  # the newest good archive is too old, or there is none and the last run failed
     "failed",  # the last run saved nothing
     "unreachable",  # it cannot be backed up as it is: no login, a wrong label
+    "partial",  # the newest good archive lacks what the account cannot see
     "suspicious",  # the newest archive has lost much since the one before
     "unverified",  # the newest archive's check failed
     "uncopied",  # an archive is not in every storage
@@ -62,8 +63,10 @@ class Health:
 
 
 def newest_good(archives: Sequence[Stored], now: datetime) -> Stored | None:
-    """The one that was ready last: no failed check, and not from a future that a wrong clock has seen."""
-    good = [one for one in archives if one.marks.verified is not False and one.summary.finished <= now + SKEW]
+    """The one that was ready last, of the whole target: no failed check, and not from a future that a wrong clock has
+    seen."""
+    sound = [one for one in archives if one.marks.verified is not False and not one.summary.selected]
+    good = [one for one in sound if one.summary.finished <= now + SKEW]
     return max(good, key=lambda one: one.summary.finished, default=None)
 
 
@@ -95,7 +98,11 @@ def assess(
         problems["stale"] = f"the newest good backup is older than {max_age}: of {summary.snapshot:%Y-%m-%d %H:%M} UTC"
         if seen is None:
             problems["stale"] += "; no running container is this target"
-    elif summary is None and (reason := past.error or why_not or "; ".join(unreadable.values())):
+    if summary is not None and not summary.complete:
+        problems["partial"] = f"{summary.id}: {'; '.join(summary.partial_reasons)}"
+    if past.nothing and summary is not None:
+        problems["failed"] = "the server has no database any more"
+    if summary is None and (reason := past.error or why_not or "; ".join(unreadable.values())):
         problems["stale"] = f"there is no good backup: {reason}"
     return TargetHealth(
         target=str(name),

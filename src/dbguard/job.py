@@ -14,11 +14,11 @@ from dbguard.backup import Wish, back_up
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.discover import Scope, discover, is_candidate, name_of, one
+from dbguard.discover import Scope, called, discover, is_candidate, one
 from dbguard.errors import Busy, ConfigError, DbguardError, NothingToDump, UsageError
 from dbguard.habits import habits
 from dbguard.mirror import repair
-from dbguard.model import Container, Target, TargetName
+from dbguard.model import Target, TargetName
 from dbguard.ping import Ping
 from dbguard.upkeep import keep_up
 
@@ -37,7 +37,8 @@ class Report:
     ended: datetime
     archive: str = ""
     error: str = ""
-    nothing: bool = False  # no database to dump, or somebody else at work on it: no failure, and no archive
+    nothing: bool = False  # no database to dump: no failure, and no archive
+    busy: bool = False  # somebody else is at work on it: the same
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()
 
@@ -69,6 +70,8 @@ class Job:
             return self._tried()
         self._pinged(ping.start(self.run))
         report = self._tried()
+        if report.busy:
+            return report  # whoever is at work says how it went
         if report.result == "success":
             self._pinged(ping.success(self.run, f"{self.name}: {report.archive or 'no database to back up'}"))
         else:
@@ -97,7 +100,7 @@ class Job:
                     return self._saved(self._target(), started)
         except (NothingToDump, Busy) as error:
             self.say("info", f"{error}; looking again in a minute")
-            return self._report(started, nothing=True)
+            return self._report(started, nothing=isinstance(error, NothingToDump), busy=isinstance(error, Busy))
         except DbguardError as error:
             hint = f" (hint: {error.hint})" if error.hint else ""
             self.say("error", f"{error}{hint}")
@@ -123,7 +126,7 @@ class Job:
     def _target(self) -> Target:
         """As it is now: between two attempts the container may have become another one."""
         here = self.containers.list(label=self.scope.label)
-        running = [seen for seen in here if is_called_so(seen, self.name)]
+        running = [seen for seen in here if is_candidate(seen) and called(seen) == self.name]
         return one(discover(self.containers, self.settings, running), str(self.name))
 
     def _saved(self, target: Target, started: datetime) -> Report:
@@ -158,10 +161,3 @@ class Job:
     def _pinged(self, failure: str | None) -> None:
         if failure:
             self.say("warning", f"the ping could not be sent: {failure}")
-
-
-def is_called_so(container: Container, name: TargetName) -> bool:
-    try:
-        return is_candidate(container) and name_of(container) == name
-    except UsageError:
-        return False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dbguard.config import Settings
 from dbguard.containers import Containers
-from dbguard.discover import Scope, is_candidate, own_container, settled, sighting
+from dbguard.discover import Scope, called, is_candidate, own_container, settled, sighting
 from dbguard.errors import DbguardError
 from dbguard.model import Container, Sighting
 from dbguard.sidecar import ROLE
@@ -16,14 +17,15 @@ from dbguard.sidecar import ROLE
 _ASK_AGAIN = timedelta(minutes=1)
 """A server that could not be used is asked again after that."""
 _STARTED = timedelta(minutes=10)
-"""After so long a server should have started, on a slow disk too."""
+"""After so long a server should have started, on a slow disk too; and a sidecar should be back."""
+_FORGOTTEN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """What one container said, when it was asked, and since when it has been here."""
+    """What one container said, and from when on it may be asked again."""
 
-    first: datetime
+    again: datetime
     at: datetime
     sighting: Sighting
 
@@ -38,31 +40,48 @@ class Lookout:
         own = own_container(containers)
         self._own_project = own.project if own is not None else None
         self._asked: dict[str, _Asked] = {}
+        self._first: dict[str, tuple[datetime, datetime]] = {}  # by id: seen since, seen last
+        self._sidecars: dict[str | None, datetime] = {}  # by project: when its own one was last seen
+
+    @property
+    def elsewhere(self) -> Collection[str | None]:
+        """Projects with a sidecar of their own, when we are there for all."""
+        return self._sidecars.keys()
 
     def look(self, now: datetime) -> list[Sighting]:
         """Every running container that is a database, or looks like one. Raises EngineUnavailable."""
         running = self._containers.list(label=self._scope.label)
-        others = self._served_by_others(running)
-        here = [one for one in running if self._scope.holds(one) and is_candidate(one) and one.project not in others]
-        current = {incarnation(one): self._seen(one, now) for one in here}
-        self._asked = current
-        return [seen for seen in settled([one.sighting for one in current.values()]) if seen.database]
+        self._look_for_sidecars(running, now)
+        here = [one for one in running if self._scope.holds(one) and is_candidate(one)]
+        here = [one for one in here if one.project not in self._sidecars]
+        self._first |= {one.id: (self._first.get(one.id, (now, now))[0], now) for one in here}
+        self._first = {key: seen for key, seen in self._first.items() if now - seen[1] < _FORGOTTEN}
+        self._asked = {incarnation(one): self._seen(one, now) for one in here}
+        return [seen for seen in settled([one.sighting for one in self._asked.values()]) if seen.database]
 
-    def _served_by_others(self, running: list[Container]) -> set[str | None]:
-        """Projects with a sidecar of their own, when we are there for all."""
-        if self._scope.project is not None:
-            return set()
-        sidecars = [one for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off]
-        return {one.project for one in sidecars} - {self._own_project, None}
+    def _look_for_sidecars(self, running: list[Container], now: datetime) -> None:
+        """One that is gone for a moment, to be re-created, still serves its project."""
+        if self._scope.project is None:
+            found = {one.project for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off}
+            self._sidecars |= dict.fromkeys(found - {self._own_project, None}, now)
+            self._sidecars = {name: seen for name, seen in self._sidecars.items() if now - seen < _STARTED}
 
     def _seen(self, container: Container, now: datetime) -> _Asked:
         known = self._asked.get(incarnation(container))
-        if known is not None and (known.sighting.target or timedelta(0) <= now - known.at < _ASK_AGAIN):
+        if known is not None and (known.sighting.target or known.at <= now < known.again):
             return known
-        first = known.first if known is not None else now
-        found = sighting(self._containers, self._settings, container)
-        slow = found.starting and now - first > _STARTED
-        return _Asked(first=first, at=now, sighting=replace(found, starting=False) if slow else found)
+        began = time.monotonic()
+        found = self._ask(container)
+        pause = max(_ASK_AGAIN, 10 * timedelta(seconds=time.monotonic() - began))  # a server that hangs holds us up
+        slow = found.starting and now - self._first[container.id][0] > _STARTED
+        return _Asked(again=now + pause, at=now, sighting=replace(found, starting=False) if slow else found)
+
+    def _ask(self, container: Container) -> Sighting:
+        try:
+            return sighting(self._containers, self._settings, container)
+        except (ValueError, LookupError) as error:  # a server that answers in another way than any we know
+            why = f"what it answers is not understood: {error!r}"
+            return Sighting(container=container, name=called(container), database=True, target=None, why_not=why)
 
 
 def incarnation(container: Container) -> str:

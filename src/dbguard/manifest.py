@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbguard import __version__
-from dbguard.archive import FORMAT, Archive, Database, Owner, Software, Source
+from dbguard.archive import ASKED_FOR, FORMAT, Archive, Database, Owner, Software, Source
 from dbguard.habits import settings_among
 from dbguard.intake import Intake
 from dbguard.model import Target
@@ -61,7 +61,7 @@ def describe(
 def _partial_reasons(target: Target, left_out: Sequence[Obstacle], only: Sequence[str]) -> tuple[str, ...]:
     return (
         *target.server.blind_spots,
-        *((f"only {', '.join(only)} was asked for",) if only else ()),
+        *((f"only {', '.join(only)}{ASKED_FOR}",) if only else ()),
         *(("invalid views were left out",) if left_out else ()),
     )
 

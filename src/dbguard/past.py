@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import pydantic
@@ -18,11 +17,11 @@ _FILE = "runs.json"
 class Past:
     """How the last run ended; what an archive says is in the archive."""
 
-    ended: datetime | None = None
+    ended: pydantic.AwareDatetime | None = None
     error: str = ""  # why nothing was saved
     nothing: bool = False  # there was nothing to do: no database, or somebody else at work on it
     container: str = ""  # id and start of the one it failed with: a new one is tried at once
-    copied: datetime | None = None  # when the copies were tried again
+    copied: pydantic.AwareDatetime | None = None  # when the copies were tried again
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,6 @@ from dbguard.discover import Scope
 from dbguard.errors import ConfigError
 from dbguard.habits import Habits, habits, remembered
 from dbguard.health import TargetHealth, assess
-from dbguard.lookout import incarnation
 from dbguard.model import Sighting, TargetName
 from dbguard.past import Past
 from dbguard.shelf import Shelf, Shelves
@@ -39,7 +38,7 @@ class Watched:
             habits=self.habits,
             archives=self.shelf.archives,
             past=self.past,
-            container=incarnation(self.seen.container),
+            container=self.seen.container.id,
         )
 
     def health(
@@ -68,16 +67,24 @@ class Roster:
         self._settings = settings
         self._scope = scope
 
-    def watched(self, sightings: Sequence[Sighting], pasts: Mapping[str, Past], now: datetime) -> list[Watched]:
-        """Those that nobody has disabled, by name."""
+    def watched(
+        self,
+        sightings: Sequence[Sighting],
+        pasts: Mapping[str, Past],
+        now: datetime,
+        *,
+        elsewhere: Collection[str | None] = (),
+    ) -> list[Watched]:
+        """Those that nobody has disabled, by name; without the projects that somebody `elsewhere` serves."""
         seen = {one.name: one for one in sightings if one.name is not None and one.database}
         stored = {name for name in self.shelves.names(now) if self._scope.project in {None, name.project}}
+        stored -= {name for name in stored if name.project in elsewhere}
         found = [self._one(name, seen.get(name), pasts, now) for name in sorted(stored | seen.keys())]
         return [one for one in found if one.habits.enabled and (one.seen is None or one.seen.enabled)]
 
     def _one(self, name: TargetName, seen: Sighting | None, pasts: Mapping[str, Past], now: datetime) -> Watched:
         shelf = self.shelves.of(name, now)
-        rules = self._labelled(name, seen) or remembered(self._settings, name, shelf.archives)
+        rules = self._labelled(name, seen) or self._remembered(name, shelf)
         return Watched(name=name, habits=rules, shelf=shelf, seen=seen, past=pasts.get(str(name), Past()))
 
     def _labelled(self, name: TargetName, seen: Sighting | None) -> Habits | None:
@@ -85,3 +92,9 @@ class Roster:
             return habits(self._settings, str(name), seen.container.labels) if seen is not None else None
         except ConfigError:  # the sighting says so
             return None
+
+    def _remembered(self, name: TargetName, shelf: Shelf) -> Habits:
+        try:
+            return remembered(self._settings, name, shelf.archives)
+        except ConfigError:  # labels that a newer dbguard knows; this one only looks, and prune says so
+            return habits(self._settings, str(name), {})

@@ -57,19 +57,17 @@ class Keeper:
     """Looks at what runs and what is stored, and starts what is due. All that happens elsewhere comes into one queue
     as something to do: the engine's news, the end of a run, the wish to reload."""
 
-    def __init__(
-        self, prepare: Callable[[], Means], workers: Callable[[Callable[[Ended], None]], Workers],
-        metrics: Metrics, log: FilteringBoundLogger,
-    ) -> None:  # fmt: skip
-        """`prepare` reads the configuration, now and at each reload; `workers` is told what to call when a run ends."""
+    def __init__(self, prepare: Callable[[], Means], metrics: Metrics, log: FilteringBoundLogger) -> None:
+        """`prepare` reads the configuration, now and at each reload."""
         self._prepare = prepare
         self._metrics = metrics
         self._log = log
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._workers = workers(lambda ended: self._inbox.put(lambda: self._ended(ended)))
+        self._workers = Workers(lambda ended: self._inbox.put(lambda: self._ended(ended)))
         self._began = datetime.now(UTC)
         self._missed: dict[TargetName, datetime] = {}
         self._targets: set[str] = set()
+        self._sightings: Sequence[Sighting] = ()
         self.health: Health | None = None
         self._use(prepare())
 
@@ -95,16 +93,16 @@ class Keeper:
         for running in self._workers.stop_overdue():
             self._log.warning(f"{running.name}: the run takes longer than max_duration: stopped", run=running.run)
         problems: dict[str, str] = {}
-        watched: list[Watched] = []
         try:
-            sightings = self._lookout.look(now)
+            self._sightings = self._lookout.look(now)
         except DbguardError as error:
-            problems["engine"] = str(error)
-            watched = self._roster.watched([], self._pasts, now)
-        else:
-            self._introduce(sightings)
-            problems |= {one.container.name: str(one.why_not) for one in sightings if one.name is None}
-            watched = self._roster.watched(sightings, self._pasts, now)
+            problems["engine"] = str(error)  # what was seen last goes on to count
+        watched = self._roster.watched(self._sightings, self._pasts, now, elsewhere=self._lookout.elsewhere)
+        problems |= {one.container.name: str(one.why_not) for one in self._sightings if one.name is None}
+        if trouble := self._roster.shelves.trouble:
+            problems["storage"] = trouble
+        if "engine" not in problems:
+            self._introduce()
             if not watched and now - self._began > _STACK_UP:
                 problems["targets"] = "no database to back up was found; `dbguard discover` says what there is"
             self._start([one.candidate for one in watched if one.candidate is not None], now)
@@ -140,7 +138,12 @@ class Keeper:
         run = str(uuid.uuid4())
         self._log.info("backing up" if work == "backup" else "making copies", target=str(candidate.name), run=run)
         seconds = candidate.habits.max_duration.total_seconds()
-        self._workers.start(candidate, work, run, now=now, seconds=seconds)
+        try:
+            self._workers.start(candidate, work, run, self._means.settings, now=now, seconds=seconds)
+        except OSError as error:  # too many processes, no memory
+            self._log.error(f"the run could not begin: {error.strerror}", target=str(candidate.name), run=run)
+            before = self._pasts.get(str(candidate.name), Past())
+            self._pasts[str(candidate.name)] = replace(before, ended=now, error=f"it could not begin: {error.strerror}")
 
     def _ended(self, ended: Ended) -> None:
         running, report = ended.running, ended.report
@@ -172,9 +175,9 @@ class Keeper:
     # --- the world ---
 
     def _use(self, means: Means) -> None:
-        self._means = means
         settings = means.settings
-        self._lookout = Lookout(means.containers, settings, means.scope)
+        lookout = Lookout(means.containers, settings, means.scope)  # which may raise: then all is as it was
+        self._means, self._lookout = means, lookout
         self._roster = Roster(settings, means.copies, means.scope)
         self._pasts = past.load(settings.state)
         self._announcer = Announcer(
@@ -190,8 +193,8 @@ class Keeper:
             self._log.info("the configuration was read again")
 
     def _watch(self) -> None:
-        def ended(error: DbguardError) -> None:
-            self._log.warning(f"{error}; watching it again")
+        def ended(_: DbguardError) -> None:
+            """The next look says what is wrong with the engine."""
             timer = threading.Timer(_WATCH_AGAIN, self._watch)
             timer.daemon = True
             timer.start()
@@ -202,9 +205,9 @@ class Keeper:
         means = self._means
         threading.Thread(target=watch, args=[means.containers, means.scope, changed, ended], daemon=True).start()
 
-    def _introduce(self, sightings: Sequence[Sighting]) -> None:
-        """Once for each target; what is wrong with the others is said with all that is wrong."""
-        targets = {str(one.name) for one in sightings if one.target is not None and one.enabled}
+    def _introduce(self) -> None:
+        """Each target when it comes; what is wrong with the others is said with all that is wrong."""
+        targets = {str(one.name) for one in self._sightings if one.target is not None and one.enabled}
         for name in sorted(targets - self._targets):
             self._log.info("is a target", target=name)
         self._targets = targets

@@ -18,6 +18,9 @@ from dbguard.retention import Policy
 from dbguard.schedule import Schedule
 from dbguard.storages.options import Addressing, BucketOptions, Encryption
 
+_LONGEST = timedelta(days=100 * 365)
+"""Dates so far away can still be computed with."""
+
 
 def duration(value: object) -> object:
     """`90s`, `15m`, `26h`, `7d`: the spelling Compose uses."""
@@ -28,6 +31,8 @@ def duration(value: object) -> object:
             raise ValueError(f"{value!r} is not a duration such as 15m, 26h or 7d") from error
         if found < timedelta(0):
             raise ValueError(f"{value!r} is less than nothing")
+        if found > _LONGEST:
+            raise ValueError(f"{value!r} is longer than {_LONGEST.days // 365} years")
         return found
     return value
 

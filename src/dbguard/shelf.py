@@ -32,16 +32,23 @@ class Shelves:
     def __init__(self, copies: Copies) -> None:
         self._copies = copies
         self._shelves: dict[TargetName, Shelf] = {}
-        self._names: tuple[datetime, list[TargetName]] | None = None
+        self._names: list[TargetName] = []
+        self._until: datetime | None = None
+        self.trouble = ""
+        """Why nobody can say which targets have archives."""
 
     def names(self, now: datetime) -> list[TargetName]:
         """The targets that have archives."""
-        if self._names is None or not timedelta(0) <= now - self._names[0] < _REREAD:
+        if self._until is None or not now <= self._until <= now + _REREAD:
+            self._copies.look_again()
             try:
-                self._names = now, self._copies.targets()
-            except DbguardError:  # each target's own shelf says why
-                self._names = now, self._names[1] if self._names is not None else []
-        return self._names[1]
+                self._names, self.trouble, pause = self._copies.targets(), "", _REREAD
+            except NotSetUp:
+                self._names, self.trouble, pause = [], "", _TRY_AGAIN
+            except DbguardError as error:
+                self.trouble, pause = str(error), _TRY_AGAIN
+            self._until = now + pause
+        return self._names
 
     def of(self, name: TargetName, now: datetime, *, fresh: bool = False) -> Shelf:
         """As it was within the last quarter of an hour, or as it is right now."""
@@ -55,6 +62,7 @@ class Shelves:
         return self._shelves[name]
 
     def _read(self, name: TargetName, known: Shelf | None, now: datetime) -> Shelf:
+        self._copies.look_again()
         try:
             merged = self._copies.listing(name)
         except NotSetUp:  # the first backup sets it up, or says what is wrong

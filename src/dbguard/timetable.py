@@ -30,7 +30,7 @@ class Candidate:
     habits: Habits
     archives: Sequence[Stored]
     past: Past
-    container: str  # its incarnation: what has failed with one may go well with the next
+    container: str  # its id: what has failed with one may go well with the next
 
     def next_run(self, now: datetime) -> datetime:
         """A moment that is not after `now` means: now.
@@ -42,13 +42,14 @@ class Candidate:
         last = self._last(now)
         slot = self.habits.due(self.name, last) if last is not None else now
         ended = self.past.ended
-        if ended is None or ended > now or self.past.container != self.container:
+        if ended is None or ended > now:
             return slot
-        if self.past.nothing:
-            return max(slot, ended + _UNTIL_A_DATABASE)
-        if self.past.error:
-            return max(slot, min(ended + AFTER_A_FAILURE, self.habits.due(self.name, ended)))
-        return slot
+        following = self.habits.due(self.name, ended)
+        if not (self.past.nothing or self.past.error):  # it saved one, even if we cannot see it where we look
+            return max(slot, following)
+        if self.past.container != self.container:
+            return slot
+        return max(slot, ended + _UNTIL_A_DATABASE if self.past.nothing else min(ended + AFTER_A_FAILURE, following))
 
     def _last(self, now: datetime) -> datetime | None:
         """When the newest archive was ready. Where a clock was wrong and archives are from the future, what they say

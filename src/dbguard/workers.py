@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pydantic
 
+from dbguard.config import Settings, packed
 from dbguard.job import Report
 from dbguard.model import TargetName
 from dbguard.past import Past
@@ -33,7 +34,7 @@ class Running:
     work: Work
     started: datetime
     until: float  # by time.monotonic(), when it has taken too long
-    container: str  # the incarnation it began with
+    container: str  # the id of the one it began with
     process: subprocess.Popen[bytes]
 
 
@@ -60,13 +61,15 @@ class Ended:
         report = self.report
         if self.running.work == "copies":
             return replace(before, copied=self.at, uncopied=report.uncopied if report is not None else before.uncopied)
+        container = self.running.container
         if self.error or report is None:
-            container = self.running.container
             return replace(before, ended=self.at, error=self.error, nothing=False, container=container)
+        if report.nothing or report.busy:
+            error = before.error if report.busy else ""
+            return replace(before, ended=self.at, error=error, nothing=not error, container=container)
         return Past(
             ended=self.at,
-            nothing=report.nothing,
-            container=self.running.container,
+            container=container,
             uncopied=report.uncopied,
             unpruned=report.unpruned,
         )
@@ -75,9 +78,7 @@ class Ended:
 class Workers:
     """Hands each run that has ended to `done`, on a thread of its own."""
 
-    def __init__(self, options: Sequence[str], done: Callable[[Ended], None]) -> None:
-        """`options` are those of our own command line: the configuration file, the storage."""
-        self._options = (*options,)
+    def __init__(self, done: Callable[[Ended], None]) -> None:
         self._done = done
         self._running: dict[TargetName, Running] = {}
 
@@ -85,10 +86,13 @@ class Workers:
     def running(self) -> Mapping[TargetName, Running]:
         return self._running
 
-    def start(self, candidate: Candidate, work: Work, run: str, *, now: datetime, seconds: float) -> None:
+    def start(
+        self, candidate: Candidate, work: Work, run: str, settings: Settings, *, now: datetime, seconds: float
+    ) -> None:
+        """The run goes by the settings that we go by, whatever has become of their files. Raises OSError."""
         name = candidate.name
-        argv = [sys.executable, "-m", "dbguard", *self._options, "job", str(name), work, "--run", run]
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        argv = [sys.executable, "-m", "dbguard", "job", str(name), work, "--run", run]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         running = Running(
             name=name,
             run=run,
@@ -99,7 +103,7 @@ class Workers:
             process=process,
         )
         self._running[name] = running
-        threading.Thread(target=self._wait, args=[running], daemon=True, name=f"run {name}").start()
+        threading.Thread(target=self._wait, args=[running, packed(settings)], daemon=True, name=f"run {name}").start()
 
     def forget(self, running: Running) -> None:
         """It has ended, and that was taken note of."""
@@ -126,8 +130,8 @@ class Workers:
             process.kill()
             process.wait()
 
-    def _wait(self, running: Running) -> None:
-        said, _ = running.process.communicate()
+    def _wait(self, running: Running, settings: bytes) -> None:
+        said, _ = running.process.communicate(settings)
         try:
             report = _REPORT.validate_json(said)
         except pydantic.ValidationError:

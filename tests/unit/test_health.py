@@ -102,6 +102,18 @@ def test_copies_storages_and_access_are_problems_of_their_own() -> None:
     }
 
 
+def test_an_archive_of_chosen_databases_is_no_backup_of_the_target_and_a_partial_one_is_said_to_be() -> None:
+    chosen = listed(archive(1, complete=False, partial_reasons=("only tiny was asked for",)))
+    found = look([listed(archive()), chosen], now=START + 2 * HOUR)
+    assert (found.newest, dict(found.problems)) == (START, {})
+    blind = listed(archive(1, complete=False, partial_reasons=("no right to see events",)))
+    assert "no right to see events" in look([blind], now=START + 2 * HOUR).problems["partial"]
+
+
+def test_a_server_that_lost_all_its_databases_is_a_problem() -> None:
+    assert "no database any more" in look([listed(archive())], past=Past(ended=START, nothing=True)).problems["failed"]
+
+
 def test_an_archive_from_the_future_is_not_the_newest() -> None:
     now = START + HOUR
     assert newest_good([listed(archive(0)), listed(archive(24 * 365))], now) == listed(archive(0))

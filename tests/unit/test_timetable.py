@@ -252,6 +252,20 @@ def test_the_next_time_of_the_schedule_does_not_wait_for_the_pause_after_a_failu
     assert len(sidecar.begun) == 12
 
 
+def test_backups_that_we_cannot_see_where_we_look_do_not_make_a_run_follow_a_run() -> None:
+    sidecar = Sidecar("@hourly")
+    sidecar.archives = Blind()
+    sidecar.live(6 * HOUR)
+    assert len(sidecar.begun) == 6
+
+
+class Blind(list[Stored]):
+    """A storage that takes archives and does not show them."""
+
+    def append(self, _: Stored) -> None:
+        pass
+
+
 def test_a_new_container_is_tried_at_once() -> None:
     sidecar = Sidecar("30 3 * * *")
     sidecar.works = lambda real: sidecar.container == "second"

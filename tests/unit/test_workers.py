@@ -33,15 +33,16 @@ class Rig:
         self.program = folder / "program"
         monkeypatch.setattr(sys, "executable", str(self.program))
         self.ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self.workers = Workers(["--storage", "/x"], self.ended.put)
+        self.settings = config.load(keep_last=7, password="not-in-argv")
+        self.workers = Workers(self.ended.put)
         self.candidate = Candidate(
-            name=TARGET, habits=habits(config.load(), str(TARGET), {}), archives=[], past=Past(), container="one"
+            name=TARGET, habits=habits(self.settings, str(TARGET), {}), archives=[], past=Past(), container="one"
         )
 
     def start(self, script: str, work: Work = "backup", seconds: float = 60) -> None:
         self.program.write_text(f"#!/bin/sh\n{script}\n")
         self.program.chmod(0o755)
-        self.workers.start(self.candidate, work, "run-1", now=NOW, seconds=seconds)
+        self.workers.start(self.candidate, work, "run-1", self.settings, now=NOW, seconds=seconds)
 
     def run(self, script: str, work: Work = "backup") -> Ended:
         self.start(script, work)
@@ -60,14 +61,24 @@ def printing(fields: str) -> str:
 
 
 def test_a_run_is_told_what_to_do_and_its_report_is_read(rig: Rig) -> None:
-    ended = rig.run(
-        f'echo "$@" > arguments\n{printing(chr(34) + "archive" + chr(34) + ": " + chr(34) + "id" + chr(34))}'
+    ended = rig.run('echo "$@" > arguments\ncat > settings\n' + printing('"archive": "id"'))
+    assert Path("arguments").read_text() == "-m dbguard job shop/db backup --run run-1\n"
+    assert config.unpacked(Path("settings").read_bytes()).model_dump() == rig.settings.model_dump(), (
+        "what we go by, secrets too, and not in argv"
     )
-    assert Path("arguments").read_text() == "-m dbguard --storage /x job shop/db backup --run run-1\n"
     assert ended.report is not None
     assert (ended.report.archive, ended.report.result, ended.error) == ("id", "success", "")
     assert ended.remembered(Past(error="before", uncopied=("x",))) == Past(ended=ended.at, container="one")
     assert not rig.workers.running
+
+
+def test_a_run_that_found_nothing_to_do_forgets_nothing(rig: Rig) -> None:
+    before = Past(ended=START, error="the disk is full", container="one", uncopied=("a",), unpruned=("b",))
+    busy = rig.run(printing('"busy": true')).remembered(before)
+    assert (busy.error, busy.nothing, busy.uncopied, busy.unpruned) == ("the disk is full", False, ("a",), ("b",))
+    empty = rig.run(printing('"nothing": true')).remembered(before)
+    assert (empty.error, empty.nothing, empty.uncopied) == ("", True, ("a",))
+    assert rig.run(printing('"busy": true')).remembered(Past()).nothing, "looked at again in a minute"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import pydantic
 
 from dbguard.cli.world import World
+from dbguard.config import unpacked
 from dbguard.job import Job, Level, Report
 from dbguard.logs import configure, logger
 from dbguard.model import TargetName
@@ -20,7 +23,7 @@ _REPORT = pydantic.TypeAdapter(Report)
 @click.pass_context
 def job_command(ctx: click.Context, target: str, work: str, run_id: str) -> None:
     """Do one run for TARGET; its report is JSON on stdout, its log goes to stderr."""
-    world = World(ctx)
+    world = World(ctx, settings=unpacked(sys.stdin.buffer.read()))
     configure(world.settings.log)
     log = logger().bind(target=target, run=run_id)
 

@@ -14,7 +14,6 @@ from dbguard.metrics import Metrics
 from dbguard.placement import check_placement
 from dbguard.run import Keeper, Means
 from dbguard.web import serve
-from dbguard.workers import Workers
 
 
 @click.command("run")
@@ -33,7 +32,7 @@ def run_command(ctx: click.Context) -> None:
         raise UsageError(f"the sidecar {brain.name} does this already", hint="stop one of the two: each would back up")
     configure(settings.log)
     metrics = Metrics()
-    keeper = Keeper(lambda: _means(ctx), lambda done: Workers(_options(ctx), done), metrics, logger())
+    keeper = Keeper(lambda: _means(ctx), metrics, logger())
     signal.signal(signal.SIGHUP, lambda *_: keeper.reload())
     if settings.listen is not None:
         serve(settings.listen, metrics, lambda: keeper.health)
@@ -52,10 +51,3 @@ def _means(ctx: click.Context) -> Means:
         scope=world.scope,
         teller=world.teller("run"),
     )
-
-
-def _options(ctx: click.Context) -> list[str]:
-    """Those of our own command line that its runs need too."""
-    given = ctx.find_root().obj
-    found = {"--config": given["config_file"], "--storage": given["storage"]}
-    return [word for option, value in found.items() if value is not None for word in (option, value)]

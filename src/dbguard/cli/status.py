@@ -58,9 +58,12 @@ def status_command(
         for one in found:
             for problem, text in one.problems.items():
                 output.say(output.printable(f"{one.target}: {problem}: {text}"))
+    nameless = [seen.container.name for seen in world.sightings if seen.database and seen.name is None]
+    for name in nameless:
+        output.say(output.printable(f"{name}: unreachable: its name cannot be a target's"))
     if unknown := [one for one in found if one.newest is None and "unreadable" in one.problems]:
         raise StorageUnavailable(f"nobody can tell what backups there are: {unknown[0].problems['unreadable']}")
-    if bad := [one.target for one in found if not one.healthy]:
+    if bad := [*(one.target for one in found if not one.healthy), *(nameless if target is None else ())]:
         raise DbguardError(f"not backed up as it should be: {', '.join(bad)}")
 
 

@@ -27,10 +27,18 @@ _PATIENCE = 120.0
 class World:
     """Settings, engine and catalog of this call."""
 
-    def __init__(self, ctx: click.Context, project: str | None = None, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        ctx: click.Context,
+        project: str | None = None,
+        *,
+        read_only: bool = False,
+        settings: config.Settings | None = None,
+    ) -> None:
+        """`settings` where another process has read them already."""
         options = ctx.find_root().obj
         file = Path(options["config_file"]) if options["config_file"] else None
-        self.settings = config.load(file, storage=options["storage"])
+        self.settings = settings or config.load(file, storage=options["storage"])
         self._project = project
         self._read_only = read_only
 

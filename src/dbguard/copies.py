@@ -52,6 +52,13 @@ class Copies:
     def __str__(self) -> str:
         return " and ".join(catalog.url for catalog in self.catalogs)
 
+    def note_down(self, failed: Mapping[str, DbguardError]) -> None:
+        """What a run has just learnt, by URL: a storage that cannot be reached is not asked again at once."""
+        for catalog in self.catalogs:
+            error = failed.get(catalog.url)
+            if isinstance(error, StorageUnavailable):
+                self._down[catalog] = (time.monotonic(), error)
+
     def look_again(self) -> None:
         """Whoever lives long asks now and then whether each storage is still the one it was."""
         for catalog in self.catalogs:

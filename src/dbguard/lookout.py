@@ -16,6 +16,8 @@ from dbguard.sidecar import ROLE
 
 _ASK_AGAIN = timedelta(minutes=1)
 """A server that could not be used is asked again after that."""
+_ASK_SOON = timedelta(seconds=5)
+"""One that is starting."""
 _STARTED = timedelta(minutes=10)
 """After so long a server should have started, on a slow disk too; and a sidecar should be back."""
 _FORGOTTEN = timedelta(days=1)
@@ -72,7 +74,9 @@ class Lookout:
             return known
         began = time.monotonic()
         found = self._ask(container)
-        pause = max(_ASK_AGAIN, 10 * timedelta(seconds=time.monotonic() - began))  # a server that hangs holds us up
+        pause = max(
+            _ASK_SOON if found.starting else _ASK_AGAIN, 10 * timedelta(seconds=time.monotonic() - began)
+        )  # a server that hangs holds us up
         slow = found.starting and now - self._first[container.id][0] > _STARTED
         return _Asked(again=now + pause, at=now, sighting=replace(found, starting=False) if slow else found)
 

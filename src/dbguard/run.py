@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PAUSE = 30.0
 """Seconds between two looks when nothing happens."""
+_UNTIL_STARTED = 5.0
+"""Seconds after which a server that is starting is asked again."""
 _SETTLE = 0.5
 """Seconds to wait for more of the same news: a stack that starts has much of it."""
 _WATCH_AGAIN = 10.0
@@ -68,6 +70,7 @@ class Keeper:
         self._missed: dict[TargetName, datetime] = {}
         self._targets: set[str] = set()
         self._sightings: Sequence[Sighting] = ()
+        self._blind = False  # without the engine's news
         self.health: Health | None = None
         self._use(prepare())
 
@@ -117,6 +120,7 @@ class Keeper:
         now = datetime.now(UTC)
         targets = self.health.targets if self.health is not None else ()
         due = [(one.next_run - now).total_seconds() for one in targets if one.next_run is not None]
+        due += [_UNTIL_STARTED for one in self._sightings if one.starting]
         soonest = min((seconds for seconds in due if seconds > 0), default=_PAUSE)
         with contextlib.suppress(queue.Empty):
             self._inbox.get(timeout=min(soonest, _PAUSE))()
@@ -154,7 +158,7 @@ class Keeper:
             self._log.error(ended.error, target=str(running.name), run=running.run)
         if running.work == "backup" and not (report is not None and report.nothing):
             self._metrics.ran(str(running.name), report.result if report is not None else "failed")
-        self._roster.shelves.of(running.name, datetime.now(UTC), fresh=True)
+        self._roster.shelves.forget(running.name)
         try:
             past.save(self._means.settings.state, self._pasts)
         except DbguardError as error:
@@ -193,8 +197,11 @@ class Keeper:
             self._log.info("the configuration was read again")
 
     def _watch(self) -> None:
-        def ended(_: DbguardError) -> None:
-            """The next look says what is wrong with the engine."""
+        def ended(error: DbguardError) -> None:
+            if not self._blind:
+                self._log.warning(f"{error}; watching it again")
+            self._blind = True
+            changed()  # a look says what is wrong with it
             timer = threading.Timer(_WATCH_AGAIN, self._watch)
             timer.daemon = True
             timer.start()
@@ -202,8 +209,12 @@ class Keeper:
         def changed() -> None:
             self._inbox.put(lambda: None)
 
+        def heard() -> None:
+            self._blind = False
+            changed()
+
         means = self._means
-        threading.Thread(target=watch, args=[means.containers, means.scope, changed, ended], daemon=True).start()
+        threading.Thread(target=watch, args=[means.containers, means.scope, heard, ended], daemon=True).start()
 
     def _introduce(self) -> None:
         """Each target when it comes; what is wrong with the others is said with all that is wrong."""

@@ -61,6 +61,10 @@ class Shelves:
             self._shelves[name] = self._read(name, known, now)
         return self._shelves[name]
 
+    def forget(self, name: TargetName) -> None:
+        """Something new is stored: the next look reads it."""
+        self._shelves.pop(name, None)
+
     def _read(self, name: TargetName, known: Shelf | None, now: datetime) -> Shelf:
         self._copies.look_again()
         try:

@@ -46,11 +46,12 @@ def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: dateti
 
 
 def _uncopied(outcome: Outcome, copies: Copies, settings: Settings, now: datetime, say: Say) -> list[str]:
-    """Makes the copies that are missing, those of this run too, for its cause may be over. Says which still are."""
+    """Makes the copies that are missing, those of this run too where the storage can be reached. Says which still are."""
     new, name = outcome.archive.id, outcome.archive.name
     missing = {(new, url): f"not in {url}: {error}" for url, error in outcome.failed.items()}
     if len(copies.catalogs) == 1:
         return [*missing.values()]
+    copies.note_down(outcome.failed)
     try:
         for stored, url, error in repair(name, copies=copies, settings=settings, now=now):
             if error is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from dbguard.archive import Stored
 from dbguard.copies import Copies
@@ -13,6 +13,7 @@ from dbguard.model import TargetName
 
 _REREAD = timedelta(minutes=15)
 """After so long it is read again, should somebody else have changed it."""
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _TRY_AGAIN = timedelta(minutes=2)
 """A storage that could not be read is tried again after that."""
 
@@ -62,8 +63,9 @@ class Shelves:
         return self._shelves[name]
 
     def forget(self, name: TargetName) -> None:
-        """Something new is stored: the next look reads it."""
-        self._shelves.pop(name, None)
+        """Something new is stored: the next look reads it. Until then, and if it cannot, the old one counts."""
+        if name in self._shelves:
+            self._shelves[name] = replace(self._shelves[name], read=_LONG_AGO)
 
     def _read(self, name: TargetName, known: Shelf | None, now: datetime) -> Shelf:
         self._copies.look_again()

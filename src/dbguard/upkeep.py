@@ -46,7 +46,7 @@ def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: dateti
 
 
 def _uncopied(outcome: Outcome, copies: Copies, settings: Settings, now: datetime, say: Say) -> list[str]:
-    """Makes the copies that are missing, those of this run too where the storage can be reached. Says which still are."""
+    """Makes the copies that are missing, also those of this run where the storage answers. Says which still are."""
     new, name = outcome.archive.id, outcome.archive.name
     missing = {(new, url): f"not in {url}: {error}" for url, error in outcome.failed.items()}
     if len(copies.catalogs) == 1:

@@ -35,6 +35,13 @@ SERVICE = """
 """
 
 
+THINGS = {
+    "containers": ("ps", "--all", "--quiet", "--filter", "label=dbguard.role"),
+    "networks": ("network", "ls", "--quiet"),
+    "volumes": ("volume", "ls", "--quiet", "--filter", "dangling=true"),
+}
+
+
 class Fleet:
     """A compose project of many small databases, and `dbguard run` in its folder."""
 
@@ -70,12 +77,11 @@ class Fleet:
         return Counter(line["target"] for line in lines if line["event"].startswith("saved "))
 
     def things(self) -> dict[str, set[str]]:
-        """All that the engine could keep for us."""
-        return {
-            "containers": set(self.docker("ps", "--all", "--quiet", "--filter", "label=dbguard.role").split()),
-            "networks": set(self.docker("network", "ls", "--quiet").split()),
-            "volumes": set(self.docker("volume", "ls", "--quiet").split()),
-        }
+        """All that the engine could keep for us, but for what Compose has made."""
+        return {kind: set(self.docker(*list_).split()) - set(self._compose(list_)) for kind, list_ in THINGS.items()}
+
+    def _compose(self, list_: tuple[str, ...]) -> list[str]:
+        return self.docker(*list_, "--filter", "label=com.docker.compose.project").split()
 
     def execs(self) -> list[str]:
         """Those that still run in the databases."""

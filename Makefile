@@ -14,8 +14,8 @@ help: ## show this list
 setup: ## get an engine, Compose, the test images and .venv; cheap when all is there
 	@tests/testbed/up
 
-test: setup ## run every test but the long proofs, two files at a time; ARGS='-k backup -x' goes to pytest
-	@$(WITH_TESTBED) .venv/bin/pytest -n 2 --dist loadfile $(ARGS)
+test: setup ## run every test but the long proofs, three files at a time; ARGS='-k backup -x' goes to pytest
+	@$(WITH_TESTBED) .venv/bin/pytest -n 3 --dist loadfile $(ARGS)
 
 check: ## format, lint and types, with nothing but .venv
 	@tests/testbed/python

@@ -29,7 +29,7 @@ LAYERS = """
     inventory intake copies
     obstacles
     sql catalog
-    habits
+    habits scope
     containers config lock
     owners reader
     sections past
@@ -62,7 +62,7 @@ OUTSIDE = {
     "apprise": {"notify"},
     "prometheus_client": {"metrics"},
     "stamina": {"job", "ping"},
-    "structlog": {"logs", "run", "announce"},  # but for logs, types only
+    "structlog": {"logs", "run", "announce", "cli"},  # but for logs, types only
     "backports": {"stream"},
     "compression": {"stream"},  # the same as backports.zstd, from Python 3.14 on
 }

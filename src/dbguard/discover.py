@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from dbguard import sql
 from dbguard.command import Command
@@ -60,51 +57,6 @@ class _NoServer(NotFound):
 
 class _Starting(NotFound):
     """A server that does not answer yet."""
-
-
-class Scope:
-    """Which containers a command looks at: one compose project, or all."""
-
-    def __init__(self, project: str | None) -> None:
-        self.project = project
-
-    @property
-    def label(self) -> str | None:
-        """What the engine can look for: all that could be in scope has it."""
-        return f"com.docker.compose.project={self.project}" if self.project is not None else None
-
-    def holds(self, container: Container) -> bool:
-        return self.project is None or container.project == self.project
-
-    @classmethod
-    def of(cls, containers: Containers, settings: Settings, project: str | None) -> Scope:
-        """The named project; else the one this process serves as a sidecar; else that of the working directory."""
-        if project is not None:
-            return cls(project)
-        if settings.scope == "all":
-            return cls(None)
-        own = own_container(containers)
-        if own is not None:
-            return cls(own.project)
-        return cls(_project_here(containers.list(stopped=True), Path.cwd()))
-
-
-def own_container(containers: Containers) -> Container | None:
-    """The container this process runs in, when it runs in one of this engine.
-
-    The engine mounts these files into each container, from a folder named by its id; other mounts of a container
-    can be seen on the host too.
-    """
-    try:
-        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    except OSError:
-        return None
-    for root, place in ((fields[3], fields[4]) for fields in mounts):
-        match = re.search(r"/containers/([0-9a-f]{64})/", root)
-        if match and place in {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}:
-            with contextlib.suppress(NotFound):
-                return containers.inspect(match.group(1))
-    return None
 
 
 def meant(sightings: Sequence[Sighting]) -> list[Sighting]:
@@ -260,20 +212,3 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
 def _refused_double(seen: Sighting, found: Sequence[Sighting]) -> Sighting:
     others = ", ".join(other.container.name for other in found if other.name == seen.name and other is not seen)
     return replace(seen, target=None, why_not=f"two containers are {seen.name}: this one and {others}")
-
-
-def _project_here(containers: Sequence[Container], folder: Path) -> str | None:
-    """The compose project whose folder this is or lies in; None where there is none."""
-    if named := os.environ.get("COMPOSE_PROJECT_NAME"):
-        return named
-    places: dict[Path, set[str]] = defaultdict(set)
-    for container in containers:
-        if container.project and (place := container.labels.get("com.docker.compose.project.working_dir")):
-            places[Path(os.path.realpath(place))].add(container.project)
-    here = Path(os.path.realpath(folder))
-    found = next((places[place] for place in (here, *here.parents) if place in places), set())
-    if len(found) > 1:
-        raise UsageError(
-            f"this folder has several projects: {', '.join(sorted(found))}", hint="name one with --project"
-        )
-    return next(iter(found), None)

@@ -18,7 +18,7 @@ from dbguard.argv import Invocation
 from dbguard.catalog import Catalog
 from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
-from dbguard.discover import is_database_image, looks_like_database, name_of, own_container
+from dbguard.discover import is_database_image, looks_like_database, name_of
 from dbguard.engines import ENGINES
 from dbguard.errors import (
     ArchiveDamaged,
@@ -32,6 +32,7 @@ from dbguard.errors import (
 )
 from dbguard.freshness import Backups, Contents, decide, relied_on
 from dbguard.model import Container, Mount, TargetName, Verdict, VolumeVerdict
+from dbguard.scope import own_container
 
 _BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
 """Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""

@@ -14,12 +14,13 @@ from dbguard.backup import Wish, back_up
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.discover import Scope, called, discover, is_candidate, one
+from dbguard.discover import called, discover, is_candidate, one
 from dbguard.errors import Busy, ConfigError, DbguardError, NothingToDump, UsageError
 from dbguard.habits import habits
 from dbguard.mirror import repair
 from dbguard.model import Target, TargetName
 from dbguard.ping import Ping
+from dbguard.scope import Scope
 from dbguard.upkeep import keep_up
 
 Level = Literal["info", "warning", "error"]

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 from dbguard.config import Settings
 from dbguard.containers import Containers
-from dbguard.discover import Scope, called, is_candidate, own_container, settled, sighting
+from dbguard.discover import called, is_candidate, settled, sighting
 from dbguard.errors import DbguardError
 from dbguard.model import Container, Sighting
+from dbguard.scope import Scope, own_container
 from dbguard.sidecar import ROLE
 
 _ASK_AGAIN = timedelta(minutes=1)

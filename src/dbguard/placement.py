@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from dbguard.containers import Containers
-from dbguard.discover import own_container
 from dbguard.errors import ConfigError
 from dbguard.model import Container
+from dbguard.scope import own_container
 
 
 def check_placement(containers: Containers, url: str) -> None:

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from dbguard.config import Settings
 from dbguard.copies import Copies
-from dbguard.discover import Scope
 from dbguard.errors import ConfigError
 from dbguard.habits import Habits, habits, remembered
 from dbguard.health import TargetHealth, assess
 from dbguard.model import Sighting, TargetName
 from dbguard.past import Past
+from dbguard.scope import Scope
 from dbguard.shelf import Shelf, Shelves
 from dbguard.timetable import Candidate
 
@@ -39,6 +39,7 @@ class Watched:
             archives=self.shelf.archives,
             past=self.past,
             container=self.seen.container.id,
+            started=datetime.fromisoformat(self.seen.container.started),
         )
 
     def health(
@@ -77,7 +78,9 @@ class Roster:
     ) -> list[Watched]:
         """Those that nobody has disabled, by name; without the projects that somebody `elsewhere` serves."""
         seen = {one.name: one for one in sightings if one.name is not None and one.database}
-        stored = {name for name in self.shelves.names(now) if self._scope.project in {None, name.project}}
+        failed = {TargetName.parse(name) for name, one in pasts.items() if one.error}  # not over when it is stopped
+        known = failed | {*self.shelves.names(now)}
+        stored = {name for name in known if self._scope.project in {None, name.project}}
         stored -= {name for name in stored if name.project in elsewhere}
         found = [self._one(name, seen.get(name), pasts, now) for name in sorted(stored | seen.keys())]
         return [one for one in found if one.habits.enabled and (one.seen is None or one.seen.enabled)]

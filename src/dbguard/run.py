@@ -17,7 +17,6 @@ from dbguard.announce import Announcer
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.discover import Scope
 from dbguard.errors import DbguardError
 from dbguard.health import Health
 from dbguard.lookout import Lookout, watch
@@ -25,6 +24,7 @@ from dbguard.metrics import Metrics
 from dbguard.model import Sighting, TargetName
 from dbguard.past import Past
 from dbguard.roster import Roster, Watched
+from dbguard.scope import Scope
 from dbguard.timetable import Candidate, Work, missed, orders
 from dbguard.told import Teller
 from dbguard.workers import Ended, Workers

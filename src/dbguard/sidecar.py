@@ -10,6 +10,7 @@ from dbguard.command import Command
 from dbguard.containers import Containers
 from dbguard.errors import EngineUnavailable, ExecFailed, UsageError
 from dbguard.model import Container, Login
+from dbguard.scope import ASKED_FOR
 
 ROLE = "dbguard.role"
 _SEALED = '"$@"; printf "%s %03d" "$0" "$?"'
@@ -55,8 +56,10 @@ def answer(
     out: Callable[[bytes], object],
     message: Callable[[str], None],
     secret: bytes | None = None,
+    project: str | None = None,
 ) -> int:
-    """Runs the same command in the sidecar and returns its exit code. It finds the `secret` in SECRET_FILE.
+    """Runs the same command in the sidecar and returns its exit code. It finds the `secret` in SECRET_FILE. One that
+    serves all is told which `project` is meant.
 
     When this process dies, the command in the sidecar is stopped as well.
     """
@@ -64,7 +67,8 @@ def answer(
     command = Command(argv=("sh", "-c", _SEALED, seal.decode(), "dbguard", *arguments), login=Login(), secret=secret)
     length = len(seal) + len(" 000")
     held = b""
-    with containers.start(sidecar.id, command, env={ANSWERING: __version__}) as process:
+    env = {ANSWERING: __version__} | ({ASKED_FOR: project} if sidecar.serves_all and project else {})
+    with containers.start(sidecar.id, command, env=env) as process:
         process.on_message = message
         for chunk in process.output():
             held += chunk

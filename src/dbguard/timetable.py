@@ -16,6 +16,8 @@ from dbguard.retention import SKEW
 
 AFTER_A_FAILURE = timedelta(hours=1)
 """After a run and all its retries have failed, the next one comes then, or at the next time of the schedule."""
+_CRASHED = timedelta(seconds=3)
+"""A container that starts so soon after a failed run was brought down by it: that is no reason to do it again."""
 _UNTIL_A_DATABASE = timedelta(minutes=1)
 _UNTIL_COPIES = timedelta(minutes=10)
 
@@ -30,7 +32,8 @@ class Candidate:
     habits: Habits
     archives: Sequence[Stored]
     past: Past
-    container: str  # its id: what has failed with one may go well with the next
+    container: str  # its id
+    started: datetime  # the container; what has failed with one start may go well with the next
 
     def next_run(self, now: datetime) -> datetime:
         """A moment that is not after `now` means: now.
@@ -47,7 +50,7 @@ class Candidate:
         following = self.habits.due(self.name, ended)
         if not (self.past.nothing or self.past.error):  # it saved one, even if we cannot see it where we look
             return max(slot, following)
-        if self.past.container != self.container:
+        if self.past.container != self.container or self.started > ended + _CRASHED:
             return slot
         return max(slot, ended + _UNTIL_A_DATABASE if self.past.nothing else min(ended + AFTER_A_FAILURE, following))
 

@@ -12,9 +12,10 @@ import pytest
 from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Completed, Containers
-from dbguard.discover import Scope, discover, fits, logins, looks_like_database, meant, name_of, one
+from dbguard.discover import discover, fits, logins, looks_like_database, meant, name_of, one
 from dbguard.errors import NotFound, QueryFailed, UsageError
 from dbguard.model import Container, Login, Mount, Programs, Server, Sighting, Target
+from dbguard.scope import Scope
 from tests.unit.nouns import container
 
 # --- what looks like a database ---

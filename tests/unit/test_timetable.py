@@ -23,6 +23,7 @@ from dbguard.timetable import AFTER_A_FAILURE, Candidate, missed, orders
 from tests.unit.nouns import TARGET, archive, listed
 
 MINUTE, HOUR, DAY, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONDAY = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CHANGES = ["2026-03-06", "2026-03-27", "2026-04-02", "2026-10-02", "2026-10-23", "2026-10-30", "2028-02-27"]
 """Some days before clocks are changed somewhere, and before a leap day."""
@@ -91,7 +92,12 @@ class Sidecar:
 
     def _candidate(self) -> Candidate:
         return Candidate(
-            name=TARGET, habits=self.habits, archives=self.archives, past=self.past, container=self.container
+            name=TARGET,
+            habits=self.habits,
+            archives=self.archives,
+            past=self.past,
+            container=self.container,
+            started=EPOCH,
         )
 
     def _end(self, started: datetime, now: datetime) -> None:
@@ -276,10 +282,22 @@ def test_a_new_container_is_tried_at_once() -> None:
     assert len(sidecar.archives) == 1
 
 
+def test_a_container_that_started_after_a_failure_is_tried_at_once_unless_the_run_brought_it_down() -> None:
+    past = Past(ended=MONDAY, error="the server has gone away", container="one")
+    for after, due in ((0, False), (1, False), (10, True)):
+        started = MONDAY + timedelta(seconds=after)
+        candidate = Candidate(
+            name=TARGET, habits=rules("@daily"), archives=[], past=past, container="one", started=started
+        )
+        assert (candidate.work(MONDAY + MINUTE) == "backup") is due
+
+
 def test_missing_copies_are_made_between_two_backups() -> None:
     newest = listed(archive(snapshot=MONDAY, started=MONDAY, finished=MONDAY))
     past = Past(ended=MONDAY, container="one", uncopied=("not in the bucket",))
-    candidate = Candidate(name=TARGET, habits=rules("@daily"), archives=[newest], past=past, container="one")
+    candidate = Candidate(
+        name=TARGET, habits=rules("@daily"), archives=[newest], past=past, container="one", started=EPOCH
+    )
     assert candidate.work(MONDAY + MINUTE) is None
     assert candidate.work(MONDAY + 11 * MINUTE) == "copies"
     again = replace(candidate, past=replace(past, copied=MONDAY + 11 * MINUTE))
@@ -290,7 +308,7 @@ def test_missing_copies_are_made_between_two_backups() -> None:
 
 def test_a_server_without_a_database_is_looked_at_every_minute() -> None:
     past = Past(ended=MONDAY, container="one", nothing=True)
-    candidate = Candidate(name=TARGET, habits=rules("@daily"), archives=[], past=past, container="one")
+    candidate = Candidate(name=TARGET, habits=rules("@daily"), archives=[], past=past, container="one", started=EPOCH)
     assert candidate.work(MONDAY + timedelta(seconds=59)) is None
     assert candidate.work(MONDAY + MINUTE) == "backup"
 
@@ -303,7 +321,7 @@ def several() -> Iterator[Candidate]:
     for number in range(5):
         name = replace(TARGET, service=f"db{number}")
         made = archive(snapshot=MONDAY - DAY, started=MONDAY - DAY, finished=MONDAY - DAY - number * DAY)
-        yield Candidate(name=name, habits=habit, archives=[listed(made)], past=Past(), container="one")
+        yield Candidate(name=name, habits=habit, archives=[listed(made)], past=Past(), container="one", started=EPOCH)
 
 
 def test_never_more_runs_than_parallel_the_longest_due_first() -> None:
@@ -320,7 +338,7 @@ def test_what_is_running_is_never_begun_again(ages: list[int], parallel: int, bu
     habit = rules("@daily")
     every = [
         Candidate(
-            name=replace(TARGET, service=f"db{n}"), habits=habit, past=Past(), container="one",
+            name=replace(TARGET, service=f"db{n}"), habits=habit, past=Past(), container="one", started=EPOCH,
             archives=[listed(archive(snapshot=MONDAY, started=MONDAY, finished=MONDAY + age * HOUR))],
         )
         for n, age in enumerate(ages)

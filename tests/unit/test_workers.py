@@ -36,7 +36,12 @@ class Rig:
         self.settings = config.load(keep_last=7, password="not-in-argv")
         self.workers = Workers(self.ended.put)
         self.candidate = Candidate(
-            name=TARGET, habits=habits(self.settings, str(TARGET), {}), archives=[], past=Past(), container="one"
+            name=TARGET,
+            habits=habits(self.settings, str(TARGET), {}),
+            archives=[],
+            past=Past(),
+            container="one",
+            started=START,
         )
 
     def start(self, script: str, work: Work = "backup", seconds: float = 60) -> None:

@@ -7,8 +7,9 @@ import click
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.discover import Scope, discover
+from dbguard.discover import discover
 from dbguard.model import Sighting
+from dbguard.scope import Scope
 
 
 @click.command("discover")

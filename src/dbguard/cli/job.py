@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 import pydantic
 
 from dbguard.cli.world import World
 from dbguard.config import unpacked
+from dbguard.errors import DbguardError, Interrupted
 from dbguard.job import Job, Level, Report
 from dbguard.logs import configure, logger
 from dbguard.model import TargetName
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 _REPORT = pydantic.TypeAdapter(Report)
 
@@ -23,21 +29,32 @@ _REPORT = pydantic.TypeAdapter(Report)
 @click.pass_context
 def job_command(ctx: click.Context, target: str, work: str, run_id: str) -> None:
     """Do one run for TARGET; its report is JSON on stdout, its log goes to stderr."""
-    world = World(ctx, settings=unpacked(sys.stdin.buffer.read()))
-    configure(world.settings.log)
+    settings = unpacked(sys.stdin.buffer.read())
+    configure(settings.log)
     log = logger().bind(target=target, run=run_id)
+    try:
+        report = _done(World(ctx, settings=settings), TargetName.parse(target), work, run_id, log)
+    except DbguardError as error:
+        log.error(str(error))
+        now = datetime.now(UTC)
+        report = Report(target=target, run=run_id, started=now, ended=now, error=str(error))
+    except Interrupted as stop:
+        log.warning(str(stop))
+        ctx.exit(stop.exit_code)
+    click.echo(_REPORT.dump_json(report))
 
+
+def _done(world: World, name: TargetName, work: str, run: str, log: FilteringBoundLogger) -> Report:
     def say(level: Level, line: str) -> None:
         getattr(log, level)(line)
 
     job = Job(
-        name=TargetName.parse(target),
-        run=run_id,
+        name=name,
+        run=run,
         containers=world.containers,
         copies=world.copies,
         settings=world.settings,
         scope=world.scope,
         say=say,
     )
-    report = job.back_up() if work == "backup" else job.copy()
-    click.echo(_REPORT.dump_json(report))
+    return job.back_up() if work == "backup" else job.copy()

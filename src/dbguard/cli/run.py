@@ -8,7 +8,7 @@ import click
 
 from dbguard.cli.sidecar import find_brain
 from dbguard.cli.world import World
-from dbguard.errors import UsageError
+from dbguard.errors import Interrupted, UsageError
 from dbguard.logs import configure, logger
 from dbguard.metrics import Metrics
 from dbguard.placement import check_placement
@@ -36,7 +36,11 @@ def run_command(ctx: click.Context) -> None:
     signal.signal(signal.SIGHUP, lambda *_: keeper.reload())
     if settings.listen is not None:
         serve(settings.listen, metrics, lambda: keeper.health)
-    keeper.run()
+    try:
+        keeper.run()
+    except Interrupted as stop:
+        logger().info(str(stop))
+        ctx.exit(stop.exit_code)
 
 
 def _means(ctx: click.Context) -> Means:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from dbguard.cli import output
 from dbguard.command import SECRET_FILE
 from dbguard.config import load
 from dbguard.containers import Containers
-from dbguard.discover import Scope, own_container
 from dbguard.errors import ConfigError
 from dbguard.model import Container, TargetName
+from dbguard.scope import Scope, own_container, project_here
 
 
 def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,12 +38,11 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
             command(ctx, **parameters)
             return
         arguments, secret = _with_identity(sys.argv[1:], parameters.get("identity"))
-        if brain.serves_all and project and "project" in parameters and parameters["project"] is None:
-            arguments = [*arguments, "--project", project]  # the folder that it means is here
+        answer = partial(sidecar.answer, containers, brain, message=output.say, secret=secret, project=project)
         if parameters.get("yes") is False and not parameters.get("dry_run"):
             confirmed = _prune_confirmed if ctx.info_name == "prune" else _restore_confirmed
-            arguments = confirmed(containers, brain, arguments, secret)
-        ctx.exit(_answer(containers, brain, arguments, secret))
+            arguments = confirmed(answer, arguments)
+        ctx.exit(answer(arguments, out=_out))
 
     return wrapper
 
@@ -66,28 +66,29 @@ def _project(containers: Containers, parameters: dict[str, Any]) -> str | None:
     for target in named:
         if target and "/" in target:
             return TargetName.parse(target).project
-    return Scope.of(containers, load(), parameters.get("project")).project
+    try:
+        settings = load()
+    except ConfigError:  # a file of the sidecar's, perhaps; who answers here meets it again
+        return parameters.get("project") or project_here(containers)
+    return Scope.of(containers, settings, parameters.get("project")).project
 
 
-def _prune_confirmed(containers: Containers, brain: Container, arguments: list[str], secret: bytes | None) -> list[str]:
+def _prune_confirmed(answer: Callable[..., int], arguments: list[str]) -> list[str]:
     """As for a restore: what would go is shown, and asked about, here."""
     if not sys.stdin.isatty():
         return arguments
-    if code := _answer(containers, brain, [*arguments, "--dry-run"], secret):
+    if code := answer([*arguments, "--dry-run"], out=_out):
         sys.exit(code)
     output.confirm_removal()
     return [*arguments, "--yes"]
 
 
-def _restore_confirmed(
-    containers: Containers, brain: Container, arguments: list[str], secret: bytes | None
-) -> list[str]:
+def _restore_confirmed(answer: Callable[..., int], arguments: list[str]) -> list[str]:
     """The sidecar has no terminal: it prints the plan, the question is asked here, and what it showed is done."""
     if not sys.stdin.isatty():
         return arguments
     said: list[bytes] = []
-    plan = [*arguments, "--dry-run", "--json"]
-    if code := sidecar.answer(containers, brain, plan, out=said.append, message=output.say, secret=secret):
+    if code := answer([*arguments, "--dry-run", "--json"], out=said.append):
         sys.exit(code)
     output.confirm(replace="--replace" in arguments)
     rest = [word for word in arguments if word != "--latest"]
@@ -108,9 +109,6 @@ def _with_identity(arguments: list[str], file: Path | None) -> tuple[list[str], 
     return [*arguments[:at], f"--identity={SECRET_FILE}", *rest], secret
 
 
-def _answer(containers: Containers, brain: Container, arguments: list[str], secret: bytes | None) -> int:
-    def out(data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-    return sidecar.answer(containers, brain, arguments, out=out, message=output.say, secret=secret)
+def _out(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -15,6 +15,7 @@ from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.errors import DbguardError, NotFound, StorageUnavailable, UsageError
 from dbguard.health import TargetHealth
+from dbguard.lookout import Lookout
 from dbguard.past import Past
 from dbguard.roster import Roster
 from dbguard.sections import duration
@@ -43,8 +44,10 @@ def status_command(
     world = World(ctx, project)
     now = datetime.now(UTC)
     limit = _duration(max_age)
+    lookout = Lookout(world.containers, world.settings, world.scope)
+    sightings = lookout.look(now)
     watched = Roster(world.settings, world.copies, world.scope).watched(
-        world.sightings, past.load(world.settings.state), now
+        sightings, past.load(world.settings.state), now, elsewhere=lookout.elsewhere
     )
     meant = [one for one in watched if target in {None, str(one.name), one.name.service}]
     found = [_sternly(one.health(now, max_age=limit), one.past) for one in meant]
@@ -58,7 +61,7 @@ def status_command(
         for one in found:
             for problem, text in one.problems.items():
                 output.say(output.printable(f"{one.target}: {problem}: {text}"))
-    nameless = [seen.container.name for seen in world.sightings if seen.database and seen.name is None]
+    nameless = [seen.container.name for seen in sightings if seen.name is None]
     for name in nameless:
         output.say(output.printable(f"{name}: unreachable: its name cannot be a target's"))
     if unknown := [one for one in found if one.newest is None and "unreadable" in one.problems]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,11 @@ from dbguard import config
 from dbguard.catalog import Catalog
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.discover import Scope, discover, fits, is_called, name_of, one
+from dbguard.discover import discover, fits, is_called, name_of, one
 from dbguard.errors import UsageError
 from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.notify import Channels
+from dbguard.scope import ASKED_FOR, Scope
 from dbguard.storages import open_storage
 from dbguard.storages.readonly import ReadOnly
 from dbguard.told import Teller
@@ -87,8 +89,9 @@ class World:
         raise UsageError(f"there is no {wanted} in project {self.scope.project}", hint=f"elsewhere: {elsewhere}")
 
     def stored_target(self, wanted: str | None) -> list[TargetName]:
-        """The targets in storage that fit; all of them when nothing was named."""
-        targets = self.copies.targets()
+        """The targets in storage that fit; all of them when nothing was named, or all of the project that is meant."""
+        asked = os.environ.get(ASKED_FOR)
+        targets = [name for name in self.copies.targets() if asked in {None, name.project}]
         if wanted is None:
             return targets
         return [name for name in targets if wanted in {str(name), name.service}]

@@ -384,6 +384,7 @@ def stopped_in_the_middle(scene: Scene) -> None:
         another(stack.backups, EVER)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("name", STORIES)
 def test_story(name: str, endings: Mapping[str, Future[None]]) -> None:
     endings[name].result()

@@ -35,16 +35,14 @@ class Announcer:
         self._said: dict[str, str] = {}
 
     def announce(self, health: Health) -> None:
-        bad = dict(health.problems)
-        for target in health.targets:
-            bad |= {f"{target.target} {kind}": text for kind, text in target.problems.items()}
+        bad = keyed(health)
         for about in bad.keys() | self._said.keys() - _OWN:
             self.say(about, bad.get(about, ""))
         self._metrics.show(health)
         self._try("state", lambda: pulse.write(self._state, health.at, _unhealthy(health)))
         if self._metrics_file is not None:
             self._try("metrics_file", lambda: self._metrics.write(self._metrics_file or Path()))
-        failures = self._teller.look(keyed(health), health.at)
+        failures = self._teller.look(bad, health.at)
         self._metrics.told(len(failures))
         for failure in failures:
             self._log.error(f"a message could not be sent: {failure}")

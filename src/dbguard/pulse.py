@@ -10,7 +10,7 @@ from pathlib import Path
 from dbguard.state import replaced
 
 _FILE = "pulse.json"
-_DEAD = timedelta(minutes=5)
+TOO_OLD = timedelta(minutes=5)
 """A sidecar that has not looked for so long does not work, whatever its process says."""
 
 
@@ -27,6 +27,6 @@ def read(state: Path, now: datetime | None = None) -> dict[str, str]:
         problems = {str(about): str(problem) for about, problem in found["problems"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {"dbguard run": "it has not looked yet"}
-    if not -_DEAD < silent < _DEAD:
+    if not -TOO_OLD < silent < TOO_OLD:
         problems["dbguard run"] = f"it looked for the last time {silent.total_seconds():.0f} seconds ago"
     return problems

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -19,9 +19,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from dbguard.errors import ConfigError
 from dbguard.health import Health
 from dbguard.metrics import Metrics
+from dbguard.pulse import TOO_OLD
 
-_TOO_OLD = timedelta(minutes=5)
-"""A sidecar that has not looked for so long hangs."""
 _PATIENCE = 10.0
 """Seconds that one request may take, from connecting to the last byte of the answer."""
 _MOST = 32
@@ -50,7 +49,7 @@ def verdict(health: Health | None, now: datetime) -> dict[str, Any]:
     """What `/healthz` says. `healthy` is about the targets and the sidecar: one that does not look any more is not."""
     if health is None:
         return {"healthy": False, "reason": "dbguard has not looked yet"}
-    fresh = abs(now - health.at) < _TOO_OLD  # a look in the future: the clock was set back, and nobody looked since
+    fresh = abs(now - health.at) < TOO_OLD  # a look in the future: the clock was set back, and nobody looked since
     return {
         "healthy": health.healthy and fresh,
         **({} if fresh else {"reason": "dbguard has not looked for 5 minutes or more"}),

@@ -211,7 +211,7 @@ def _container(info: dict[str, Any]) -> Container:
         labels=config.get("Labels") or {},
         variables=frozenset(entry.split("=")[0] for entry in config.get("Env") or ()),
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
-        mounts=tuple(_mount(mount, named) for mount in info.get("Mounts") or ()),
+        mounts=tuple(sorted((_mount(one, named) for one in info.get("Mounts") or ()), key=str)),  # it has no order
         networks=tuple(info["NetworkSettings"].get("Networks") or ()),
         auto_remove=bool(host.get("AutoRemove")),
         serves_all="DBGUARD_SCOPE=all" in (config.get("Env") or ()),

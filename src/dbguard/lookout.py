@@ -65,8 +65,7 @@ class Lookout:
     def _look_for_sidecars(self, running: list[Container], now: datetime) -> None:
         """One that is gone for a moment, to be re-created, still serves its project."""
         if self._scope.project is None:
-            found = {one.project for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off}
-            self._sidecars |= dict.fromkeys(found - {self._own_project, None}, now)
+            self._sidecars |= dict.fromkeys(with_sidecar(running) - {self._own_project}, now)
             self._sidecars = {name: seen for name, seen in self._sidecars.items() if now - seen < _STARTED}
 
     def _seen(self, container: Container, now: datetime) -> _Asked:
@@ -87,6 +86,12 @@ class Lookout:
         except (ValueError, LookupError) as error:  # a server that answers in another way than any we know
             why = f"what it answers is not understood: {error!r}"
             return Sighting(container=container, name=called(container), database=True, target=None, why_not=why)
+
+
+def with_sidecar(running: list[Container]) -> set[str | None]:
+    """The projects that have one of their own."""
+    found = {one.project for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off}
+    return found - {None}
 
 
 def incarnation(container: Container) -> str:

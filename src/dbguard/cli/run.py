@@ -8,11 +8,12 @@ import click
 
 from dbguard.cli.sidecar import find_brain
 from dbguard.cli.world import World
-from dbguard.errors import Interrupted, UsageError
+from dbguard.errors import ConfigError, Interrupted, UsageError
 from dbguard.logs import configure, logger
 from dbguard.metrics import Metrics
 from dbguard.placement import check_placement
 from dbguard.run import Keeper, Means
+from dbguard.scope import own_container
 from dbguard.web import serve
 
 
@@ -30,6 +31,9 @@ def run_command(ctx: click.Context) -> None:
     settings = world.settings
     if brain := find_brain(ctx, world.containers, world.scope.project):
         raise UsageError(f"the sidecar {brain.name} does this already", hint="stop one of the two: each would back up")
+    own = own_container(world.containers)
+    if settings.scope == "all" and own is not None and not own.serves_all:
+        raise ConfigError("scope: in a sidecar it must be in its environment, DBGUARD_SCOPE=all: the host looks there")
     configure(settings.log)
     metrics = Metrics()
     keeper = Keeper(lambda: _means(ctx), metrics, logger())

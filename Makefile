@@ -15,7 +15,7 @@ setup: ## get an engine, Compose, the test images and .venv; cheap when all is t
 	@tests/testbed/up
 
 test: setup ## run every test but the long proofs, three files at a time; ARGS='-k backup -x' goes to pytest
-	@$(WITH_TESTBED) .venv/bin/pytest -n 3 --dist loadfile $(ARGS)
+	@$(WITH_TESTBED) .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: ## format, lint and types, with nothing but .venv
 	@tests/testbed/python

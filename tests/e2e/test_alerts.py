@@ -182,6 +182,7 @@ CAUSES: dict[str, tuple[Life, str, Mapping[int, bool]]] = {
     "DbguardStorageUnreadable": (with_problem("unreadable"), "critical", {9: False, 10: True}),
     "DbguardRunFailed": (with_problem("failed"), "warning", {0: True}),
     "DbguardTargetUnreachable": (with_problem("unreachable"), "warning", {14: False, 15: True}),
+    "DbguardBackupPartial": (with_problem("partial"), "warning", {0: True}),
     "DbguardBackupSuspicious": (with_problem("suspicious"), "warning", {0: True}),
     "DbguardBackupUncopied": (with_problem("uncopied"), "warning", {59: False, 60: True}),
     "DbguardUnpruned": (with_problem("unpruned"), "warning", {1439: False, 1440: True, 1500: True}),

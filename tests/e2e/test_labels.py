@@ -176,7 +176,7 @@ def test_one_that_comes_later_is_found_at_once(labelled: Watched) -> None:
 def test_one_that_goes_is_no_error(labelled: Watched) -> None:
     wait_until(lambda: labelled.next_run("late") is not None, "the end of its first run")
     labelled.compose("stop", "late")
-    wait_until(lambda: labelled.next_run("late") is None, "the news", seconds=10)
+    wait_until(lambda: labelled.next_run("late") is None, "the news", seconds=25)
     assert [one for one in labelled.log() if one["level"] == "error" and "late" in str(one)] == []
     status = labelled.dbguard("status", "--json")
     assert status.returncode == 0, status.stderr

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from tests.forwarder import Forwarder
 from tests.servers import LABEL
 from tests.stack import TABLE, Stack, sidecar_image
 
@@ -57,38 +58,21 @@ def _placeholder(word: str) -> str:
     return "{id}" if _ID.fullmatch(word) else "{name}"
 
 
-class Recorder:
-    """Listens on a socket of its own, passes every byte on to the engine, and notes each request: give `host` to
-    dbguard as DOCKER_HOST."""
+class Recorder(Forwarder):
+    """Notes each request."""
 
     def __init__(self, folder: Path, upstream: str = _ENGINE) -> None:
-        self.socket = folder / "engine.sock"
-        self.host = f"unix://{self.socket}"
         self.calls: list[Call] = []
-        self._upstream = upstream
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.socket))
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(folder, upstream)
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def connection(self, client: socket.socket, engine: socket.socket) -> _Connection:
+        return _Connection(client, engine, self.calls.append)
 
     def take(self) -> list[Call]:
         """Those since the last time."""
         taken = list(self.calls)
         del self.calls[: len(taken)]
         return taken
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                engine = socket.socket(socket.AF_UNIX)
-                engine.connect(self._upstream)
-                connection = _Connection(client, engine, self.calls.append)
-                threading.Thread(target=connection.serve, daemon=True).start()
 
 
 class _Connection:
@@ -102,14 +86,7 @@ class _Connection:
         self._answered = threading.Event()
         self._status = b""
 
-    def serve(self) -> None:
-        with self._client, self._engine:
-            other = threading.Thread(target=self._requests, daemon=True)
-            other.start()
-            self._answers()
-            other.join()
-
-    def _requests(self) -> None:
+    def requests(self) -> None:
         """Client to engine."""
         reader = _Reader(self._client, self._engine)
         with contextlib.suppress(OSError, EOFError):
@@ -138,7 +115,7 @@ class _Connection:
             self._answered.wait()
         return not (upgrade and self._status.startswith(b"HTTP/1.1 101"))
 
-    def _answers(self) -> None:
+    def answers(self) -> None:
         """Engine to client."""
         with contextlib.suppress(OSError):
             while data := self._engine.recv(1 << 16):

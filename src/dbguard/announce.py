@@ -40,8 +40,8 @@ class Announcer:
             self.say(about, bad.get(about, ""))
         self._metrics.show(health)
         self._try("state", lambda: pulse.write(self._state, health.at, _unhealthy(health)))
-        if self._metrics_file is not None:
-            self._try("metrics_file", lambda: self._metrics.write(self._metrics_file or Path()))
+        if (file := self._metrics_file) is not None:
+            self._try("metrics_file", lambda: self._metrics.write(file))
         failures = self._teller.look(bad, health.at)
         self._metrics.told(len(failures))
         for failure in failures:

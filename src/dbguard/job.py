@@ -30,12 +30,10 @@ _LONGEST_PAUSE = 30 * 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How a run ended. Without `error` an archive was saved; the sizes are in bytes."""
+    """How a run ended. Without `error`, `nothing` or `busy` an archive was saved."""
 
     target: str
     run: str
-    started: datetime
-    ended: datetime
     archive: str = ""
     error: str = ""
     nothing: bool = False  # no database to dump: no failure, and no archive
@@ -82,30 +80,30 @@ class Job:
 
     def copy(self) -> Report:
         """Makes the copies that are missing, without a new archive."""
-        started, missing = datetime.now(UTC), []
+        missing = []
+        now = datetime.now(UTC)
         try:
-            for stored, url, error in repair(self.name, copies=self.copies, settings=self.settings, now=started):
+            for stored, url, error in repair(self.name, copies=self.copies, settings=self.settings, now=now):
                 if error is None:
                     self.say("info", f"copied {stored.id} to {url}")
                 else:
                     missing.append(f"{stored.id} could not be copied to {url}: {error}")
         except DbguardError as error:
             missing.append(f"nobody could see which copies are missing: {error}")
-        return self._report(started, uncopied=tuple(missing))
+        return self._report(uncopied=tuple(missing))
 
     def _tried(self) -> Report:
-        started = datetime.now(UTC)
         try:
             for attempt in self._attempts():
                 with attempt:
-                    return self._saved(self._target(), started)
+                    return self._saved(self._target())
         except (NothingToDump, Busy) as error:
             self.say("info", f"{error}; looking again in a minute")
-            return self._report(started, nothing=isinstance(error, NothingToDump), busy=isinstance(error, Busy))
+            return self._report(nothing=isinstance(error, NothingToDump), busy=isinstance(error, Busy))
         except DbguardError as error:
             hint = f" (hint: {error.hint})" if error.hint else ""
             self.say("error", f"{error}{hint}")
-            return self._report(started, error=str(error))
+            return self._report(error=str(error))
         raise AssertionError("the last attempt neither returned nor raised")
 
     def _attempts(self) -> Iterable[stamina.Attempt]:
@@ -130,7 +128,7 @@ class Job:
         running = [seen for seen in here if is_candidate(seen) and called(seen) == self.name]
         return one(discover(self.containers, self.settings, running), str(self.name))
 
-    def _saved(self, target: Target, started: datetime) -> Report:
+    def _saved(self, target: Target) -> Report:
         outcome = back_up(
             target, containers=self.containers, catalogs=self.copies.catalogs, settings=self.settings, wish=Wish()
         )
@@ -149,15 +147,10 @@ class Job:
         )
         for trouble in (*done.uncopied, *done.unpruned):
             self.say("error", trouble)
-        return self._report(
-            started,
-            archive=archive.id,
-            uncopied=tuple(done.uncopied),
-            unpruned=tuple(done.unpruned),
-        )
+        return self._report(archive=archive.id, uncopied=tuple(done.uncopied), unpruned=tuple(done.unpruned))
 
-    def _report(self, started: datetime, **said: Any) -> Report:  # noqa: ANN401 — fields of Report
-        return Report(target=str(self.name), run=self.run, started=started, ended=datetime.now(UTC), **said)
+    def _report(self, **said: Any) -> Report:  # noqa: ANN401 — fields of Report
+        return Report(target=str(self.name), run=self.run, **said)
 
     def _pinged(self, failure: str | None) -> None:
         if failure:

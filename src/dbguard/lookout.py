@@ -55,8 +55,7 @@ class Lookout:
         """Every running container that is a database, or looks like one. Raises EngineUnavailable."""
         running = self._containers.list(label=self._scope.label)
         self._look_for_sidecars(running, now)
-        here = [one for one in running if self._scope.holds(one) and is_candidate(one)]
-        here = [one for one in here if one.project not in self._sidecars]
+        here = [one for one in running if is_candidate(one) and one.project not in self._sidecars]
         self._first |= {one.id: (self._first.get(one.id, (now, now))[0], now) for one in here}
         self._first = {key: seen for key, seen in self._first.items() if now - seen[1] < _FORGOTTEN}
         self._asked = {incarnation(one): self._seen(one, now) for one in here}
@@ -65,7 +64,8 @@ class Lookout:
     def _look_for_sidecars(self, running: list[Container], now: datetime) -> None:
         """One that is gone for a moment, to be re-created, still serves its project."""
         if self._scope.project is None:
-            self._sidecars |= dict.fromkeys(with_sidecar(running) - {self._own_project}, now)
+            found = {one.project for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off}
+            self._sidecars |= dict.fromkeys(found - {self._own_project, None}, now)
             self._sidecars = {name: seen for name, seen in self._sidecars.items() if now - seen < _STARTED}
 
     def _seen(self, container: Container, now: datetime) -> _Asked:
@@ -74,9 +74,8 @@ class Lookout:
             return known
         began = time.monotonic()
         found = self._ask(container)
-        pause = max(
-            _ASK_SOON if found.starting else _ASK_AGAIN, 10 * timedelta(seconds=time.monotonic() - began)
-        )  # a server that hangs holds us up
+        took = timedelta(seconds=time.monotonic() - began)
+        pause = max(_ASK_SOON if found.starting else _ASK_AGAIN, 10 * took)  # a server that hangs holds us up
         slow = found.starting and now - self._first[container.id][0] > _STARTED
         return _Asked(again=now + pause, at=now, sighting=replace(found, starting=False) if slow else found)
 
@@ -86,12 +85,6 @@ class Lookout:
         except (ValueError, LookupError) as error:  # a server that answers in another way than any we know
             why = f"what it answers is not understood: {error!r}"
             return Sighting(container=container, name=called(container), database=True, target=None, why_not=why)
-
-
-def with_sidecar(running: list[Container]) -> set[str | None]:
-    """The projects that have one of their own."""
-    found = {one.project for one in running if one.labels.get(ROLE) == "sidecar" and not one.one_off}
-    return found - {None}
 
 
 def incarnation(container: Container) -> str:

@@ -20,7 +20,7 @@ class Past:
     ended: pydantic.AwareDatetime | None = None
     error: str = ""  # why nothing was saved
     nothing: bool = False  # there was nothing to do: no database, or somebody else at work on it
-    container: str = ""  # id and start of the one it failed with: a new one is tried at once
+    container: str = ""  # the id of the one it failed with: a new one is tried at once
     copied: pydantic.AwareDatetime | None = None  # when the copies were tried again
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()

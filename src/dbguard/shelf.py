@@ -24,7 +24,7 @@ class Shelf:
 
     archives: Sequence[Stored] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    read: datetime
+    until: datetime  # it is read again then
 
 
 class Shelves:
@@ -34,13 +34,13 @@ class Shelves:
         self._copies = copies
         self._shelves: dict[TargetName, Shelf] = {}
         self._names: list[TargetName] = []
-        self._until: datetime | None = None
+        self._until = _LONG_AGO
         self.trouble = ""
         """Why nobody can say which targets have archives."""
 
     def names(self, now: datetime) -> list[TargetName]:
         """The targets that have archives."""
-        if self._until is None or not now <= self._until <= now + _REREAD:
+        if not _holds(self._until, now):
             self._copies.look_again()
             try:
                 self._names, self.trouble, pause = self._copies.targets(), "", _REREAD
@@ -54,27 +54,28 @@ class Shelves:
     def of(self, name: TargetName, now: datetime, *, fresh: bool = False) -> Shelf:
         """As it was within the last quarter of an hour, or as it is right now."""
         known = self._shelves.get(name)
-        if (
-            known is None
-            or fresh
-            or not timedelta(0) <= now - known.read < (_TRY_AGAIN if known.unreadable else _REREAD)
-        ):
+        if known is None or fresh or not _holds(known.until, now):
             self._shelves[name] = self._read(name, known, now)
         return self._shelves[name]
 
     def forget(self, name: TargetName) -> None:
         """Something new is stored: the next look reads it. Until then, and if it cannot, the old one counts."""
         if name in self._shelves:
-            self._shelves[name] = replace(self._shelves[name], read=_LONG_AGO)
+            self._shelves[name] = replace(self._shelves[name], until=_LONG_AGO)
 
     def _read(self, name: TargetName, known: Shelf | None, now: datetime) -> Shelf:
         self._copies.look_again()
         try:
             merged = self._copies.listing(name)
         except NotSetUp:  # the first backup sets it up, or says what is wrong
-            return Shelf(read=now)
+            return Shelf(until=now + _REREAD)
         except DbguardError as error:
             archives = known.archives if known is not None else ()
-            return Shelf(archives=archives, unreadable={str(self._copies): str(error)}, read=now)
+            return Shelf(archives=archives, unreadable={str(self._copies): str(error)}, until=now + _TRY_AGAIN)
         unreadable = {url: str(error) for url, error in merged.unreadable.items()}
-        return Shelf(archives=merged.stored, unreadable=unreadable, read=now)
+        return Shelf(archives=merged.stored, unreadable=unreadable, until=now + (_TRY_AGAIN if unreadable else _REREAD))
+
+
+def _holds(until: datetime, now: datetime) -> bool:
+    """A clock that was put back makes nothing last longer."""
+    return now <= until <= now + _REREAD

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.forwarder import Forwarder
 
 
 @dataclass
@@ -38,24 +39,16 @@ class Cut:
     stdin_after: int | None = None  # bytes of its input; the rest is swallowed, the output stays
 
 
-class Proxy:
-    """Listens on a socket of its own: give `host` to dbguard as DOCKER_HOST."""
-
+class Proxy(Forwarder):
     def __init__(self, folder: Path, upstream: str) -> None:
-        self.host = f"unix://{folder / 'engine.sock'}"
         self.streams: list[Stream] = []
         self.done = False
         self._cut: Cut | None = None
         self._created = b""
-        self._upstream = upstream
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / "engine.sock"))
-        self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(folder, upstream)
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def connection(self, client: socket.socket, engine: socket.socket) -> _Connection:
+        return _Connection(self, client, engine)
 
     def arm(self, cut: Cut | None = None) -> None:
         """Programs are counted from here; `done` says later whether the cut came."""
@@ -64,15 +57,6 @@ class Proxy:
     def program(self, word: bytes) -> int:
         """The position of the first program that was started with this word in its request."""
         return next(at for at, stream in enumerate(self.streams) if word in stream.request)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                engine = socket.socket(socket.AF_UNIX)
-                engine.connect(self._upstream)
-                connection = _Connection(self, client, engine)
-                threading.Thread(target=connection.serve, daemon=True).start()
 
     def _start(self, request: bytes) -> tuple[Stream | None, Cut | None]:
         """Looks at what a client sends; a request that starts a program begins a stream."""
@@ -95,13 +79,6 @@ class _Connection:
         self._upgraded = False
         self._head = b""
         self._kept = b""
-
-    def serve(self) -> None:
-        with self._client, self._engine:
-            other = threading.Thread(target=self.requests, daemon=True)
-            other.start()
-            self.answers()
-            other.join()
 
     def requests(self) -> None:
         """Client to engine."""

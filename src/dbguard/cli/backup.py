@@ -16,9 +16,7 @@ from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import meant, reachable
 from dbguard.errors import DbguardError, DumpFailed, Partly, UsageError
-from dbguard.lookout import with_sidecar
 from dbguard.model import Sighting, Target
-from dbguard.scope import own_container
 from dbguard.upkeep import Upkeep, keep_up
 
 
@@ -85,11 +83,7 @@ def _in_scope(world: World) -> list[Sighting]:
             "this folder belongs to no compose project that runs",
             hint="name targets, or a project with --project, or set DBGUARD_SCOPE=all for the whole engine",
         )
-    if world.scope.project is not None:
-        return world.sightings
-    own = own_container(world.containers)
-    served = with_sidecar(world.containers.list()) - {own.project if own is not None else None}
-    return [seen for seen in world.sightings if seen.container.project not in served]
+    return world.lookout.look(datetime.now(UTC))
 
 
 def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> tuple[list[_Done], list[DbguardError]]:

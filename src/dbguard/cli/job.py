@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -36,8 +35,7 @@ def job_command(ctx: click.Context, target: str, work: str, run_id: str) -> None
         report = _done(World(ctx, settings=settings), TargetName.parse(target), work, run_id, log)
     except DbguardError as error:
         log.error(str(error))
-        now = datetime.now(UTC)
-        report = Report(target=target, run=run_id, started=now, ended=now, error=str(error))
+        report = Report(target=target, run=run_id, error=str(error))
     except Interrupted as stop:
         log.warning(str(stop))
         ctx.exit(stop.exit_code)

@@ -15,7 +15,6 @@ from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.errors import DbguardError, NotFound, StorageUnavailable, UsageError
 from dbguard.health import TargetHealth
-from dbguard.lookout import Lookout
 from dbguard.past import Past
 from dbguard.roster import Roster
 from dbguard.sections import duration
@@ -44,10 +43,9 @@ def status_command(
     world = World(ctx, project)
     now = datetime.now(UTC)
     limit = _duration(max_age)
-    lookout = Lookout(world.containers, world.settings, world.scope)
-    sightings = lookout.look(now)
+    sightings = world.lookout.look(now)
     watched = Roster(world.settings, world.copies, world.scope).watched(
-        sightings, past.load(world.settings.state), now, elsewhere=lookout.elsewhere
+        sightings, past.load(world.settings.state), now, elsewhere=world.lookout.elsewhere
     )
     meant = [one for one in watched if target in {None, str(one.name), one.name.service}]
     found = [_sternly(one.health(now, max_age=limit), one.past) for one in meant]

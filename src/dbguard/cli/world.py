@@ -15,6 +15,7 @@ from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.discover import discover, fits, is_called, name_of, one
 from dbguard.errors import UsageError
+from dbguard.lookout import Lookout
 from dbguard.model import Container, Sighting, Target, TargetName
 from dbguard.notify import Channels
 from dbguard.scope import ASKED_FOR, Scope
@@ -68,6 +69,11 @@ class World:
         """Every running container in scope."""
         running = [one for one in self.containers.list() if self.scope.holds(one)]
         return discover(self.containers, self.settings, running)
+
+    @cached_property
+    def lookout(self) -> Lookout:
+        """For the databases that are to be backed up here."""
+        return Lookout(self.containers, self.settings, self.scope)
 
     def target(self, wanted: str) -> Target:
         """The running target of this name; waits while its server is still starting."""

@@ -42,6 +42,11 @@ class Report:
     unpruned: tuple[str, ...] = ()
 
     @property
+    def idle(self) -> bool:
+        """It neither saved anything nor failed to."""
+        return self.nothing or self.busy
+
+    @property
     def result(self) -> Literal["success", "failed", "partly"]:
         if self.error:
             return "failed"

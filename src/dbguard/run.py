@@ -147,7 +147,8 @@ class Keeper:
         except OSError as error:  # too many processes, no memory
             self._log.error(f"the run could not begin: {error.strerror}", target=str(candidate.name), run=run)
             before = self._pasts.get(str(candidate.name), Past())
-            self._pasts[str(candidate.name)] = replace(before, ended=now, error=f"it could not begin: {error.strerror}")
+            why = f"it could not begin: {error.strerror}"
+            self._pasts[str(candidate.name)] = replace(before, ended=now, error=why, container=candidate.container)
 
     def _ended(self, ended: Ended) -> None:
         running, report = ended.running, ended.report
@@ -156,7 +157,7 @@ class Keeper:
         self._pasts[str(running.name)] = ended.remembered(before)
         if report is None:
             self._log.error(ended.error, target=str(running.name), run=running.run)
-        if running.work == "backup" and not (report is not None and report.nothing):
+        if running.work == "backup" and not (report is not None and report.idle):
             self._metrics.ran(str(running.name), report.result if report is not None else "failed")
         self._roster.shelves.forget(running.name)
         try:

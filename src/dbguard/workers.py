@@ -64,7 +64,7 @@ class Ended:
         container = self.running.container
         if self.error or report is None:
             return replace(before, ended=self.at, error=self.error, nothing=False, container=container)
-        if report.nothing or report.busy:
+        if report.idle:
             error = before.error if report.busy else ""
             return replace(before, ended=self.at, error=error, nothing=not error, container=container)
         return Past(

@@ -26,8 +26,10 @@ LAYERS = """
     backup restore prune mirror guard placement health
     whole
     discover manifest script compose sidecar shelf
-    inventory intake copies
-    obstacles
+    dumping
+    counting
+    inventory intake copies gate ddl accounts
+    obstacles connections definitions
     sql catalog
     habits scope
     containers config lock
@@ -53,7 +55,7 @@ OUTSIDE = {
     "requests": {"containers", "ping"},
     "filelock": {"lock"},
     "croniter": {"schedule"},
-    "mysql": {"sql"},
+    "mysql": {"connections"},
     "boto3": {"storages.s3"},
     "botocore": {"storages.s3", "storages.s3_errors", "storages.s3_upload", "storages.s3_download"},
     "urllib3": {"storages.s3_errors"},

@@ -58,6 +58,7 @@ class Database:
     create: str  # the server's own SHOW CREATE DATABASE
     tables: tuple[Table, ...] = ()
     objects: Mapping[ObjectKind, tuple[str, ...]] = field(default_factory=dict)  # all but tables
+    definitions: Mapping[str, str] = field(default_factory=dict)  # of `table orders`, …: a fingerprint, see definitions
 
     def named(self) -> frozenset[tuple[ObjectKind, str]]:
         """Every object as (kind, name)."""

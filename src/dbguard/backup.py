@@ -9,34 +9,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dbguard import inventory, layout, manifest, sql
-from dbguard.archive import Archive, Database, Owner, Stored, Summary, new_archive_id
+from dbguard.accounts import Accounts, read
+from dbguard.archive import Archive, Blob, Owner, Stored, Summary, new_archive_id
 from dbguard.catalog import Catalog
-from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Round
+from dbguard.ddl import tables_held
+from dbguard.dumping import Dump
 from dbguard.encryption import Keys, recipients
-from dbguard.engines import ENGINES
-from dbguard.errors import (
-    ArchiveDamaged,
-    DbguardError,
-    DumpFailed,
-    ExecFailed,
-    IncompleteDump,
-    NotFound,
-    NothingToDump,
-    StorageError,
-)
-from dbguard.intake import Intake
+from dbguard.errors import DbguardError, DumpFailed, NotFound, NothingToDump, StorageError
+from dbguard.intake import Intake, store
 from dbguard.inventory import Inventory
 from dbguard.lock import target_lock
 from dbguard.model import Progress, Target
 from dbguard.obstacles import Obstacle
 from dbguard.report import Report, Throttled, quiet
 from dbguard.suspicion import losses
-
-_SHOWN = 3
-"""Messages of a dump that an error repeats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,34 +69,37 @@ def back_up(
         archive_id = new_archive_id(started)
         round_ = Round(catalogs, target.name, archive_id)
         round_.each(lambda catalog: catalog.prepare(owner, adopt=wish.adopt))
-        found = _what(target, containers, wish)
-        databases = found.without_invalid_views()
         before = _before(round_, target)
-        argv = _argv(target, databases, found.invalid_views)
         with _all_or_nothing(round_):
-            with round_.create(layout.data(encrypted=keys is not None)) as out:
-                snapshot = datetime.now(UTC)
-                pipe = _pipe(target, settings)
-                with contextlib.closing(Intake(out, packed=bool(pipe), level=settings.level, keys=keys)) as intake:
-                    command = Command(argv=argv, login=target.login, pipe=pipe)
-                    stall = settings.stall.total_seconds()
-                    _dump(target, command, intake, containers, stall, _listener(target, before, report))
-                    _finish(target, intake, databases)
-            _check_container(containers, target)
+            with tables_held(containers, target, settings.block_ddl) as held:
+                found = _what(target, containers, wish)
+                accounts = None if wish.databases else read(sql.session(containers, target), target.server)
+                blobs = [_store(accounts, round_, settings.level, keys)] if accounts and accounts.script else []
+                with round_.create(data := layout.data(encrypted=keys is not None)) as out:
+                    dump = Dump(target, containers, settings, found)
+                    with contextlib.closing(Intake(out, packed=dump.packed, level=settings.level, keys=keys)) as intake:
+                        dumped = dump.take(intake, held, _listener(target, before, report))
             archive = manifest.describe(
                 target,
                 archive_id=archive_id,
                 owner=owner,
-                times=manifest.Times(started=started, snapshot=snapshot, finished=datetime.now(UTC)),
-                databases=databases,
+                times=manifest.Times(started=started, snapshot=dumped.snapshot, finished=datetime.now(UTC)),
+                dumped=dumped,
                 left_out=found.invalid_views,
                 only=wish.databases,
-                options=argv[1:],
-                intake=intake,
+                no_accounts=accounts.skipped if accounts else (),
+                blobs=[intake.blob(data), *blobs],
+                largest_statement=intake.checker.largest_statement,
             )
             archive = replace(archive, suspicious=losses(archive.summary, before))
             round_.publish(archive)
         return Outcome(archive=archive, saved=tuple(round_.alive), failed=round_.failed, identity=identity)
+
+
+def _store(accounts: Accounts, round_: Round, level: int, keys: Keys | None) -> Blob:
+    name = layout.accounts(encrypted=keys is not None)
+    with round_.create(name) as out:
+        return store(accounts.script, out, name, level=level, keys=keys)
 
 
 def _keys(settings: Settings) -> tuple[Keys | None, Any]:
@@ -155,67 +147,6 @@ def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
 
 def _listed(obstacles: Sequence[Obstacle]) -> str:
     return "; ".join(map(str, obstacles))
-
-
-def _argv(target: Target, databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tuple[str, ...]:
-    skip = [(view.database, view.name) for view in left_out]
-    return ENGINES[target.server.engine].dump(target.programs.dump, target.server, databases, skip)
-
-
-def _pipe(target: Target, settings: Settings) -> tuple[str, ...]:
-    """Compress inside the container where it can: the stream out of it is the slowest part of the way."""
-    if settings.compression == "client" or not target.programs.zstd:
-        return ()
-    return ("zstd", f"-{settings.level}", "--quiet", "--check", "--stdout")
-
-
-# --- the dump itself ---
-
-
-def _dump(
-    target: Target,
-    command: Command,
-    intake: Intake,
-    containers: Containers,
-    stall: float,
-    listener: Callable[[Intake], None],
-) -> None:
-    known = ENGINES[target.server.engine].known_message
-    unknown: list[str] = []
-
-    def hear(message: str) -> None:
-        process.messages.append(message)  # which keeps the last ones only
-        if len(unknown) < _SHOWN and not known(message):
-            unknown.append(message)
-
-    try:
-        with containers.start(target.container.id, command, stall=stall) as process:
-            process.on_message = hear
-            for chunk in process.output():
-                intake.take(chunk)
-                listener(intake)
-    except (ExecFailed, NotFound, ArchiveDamaged) as error:
-        hint = "; ".join(target.server.blind_spots) or "nothing was published"
-        raise DumpFailed(f"{target.name}: {error}", hint=hint) from error
-    if unknown:
-        raise DumpFailed(f"{target.name}: the dump ended with 0 but said: {'; '.join(unknown)}")
-
-
-def _finish(target: Target, intake: Intake, databases: Sequence[Database]) -> None:
-    try:
-        intake.finish(databases)
-    except (IncompleteDump, ArchiveDamaged) as error:
-        raise IncompleteDump(f"{target.name}: {error}", hint=error.hint or "nothing was published") from error
-
-
-def _check_container(containers: Containers, target: Target) -> None:
-    """The dump is of one server only if its container ran on unchanged. Its name may have changed."""
-    try:
-        now = containers.inspect(target.container.id)
-    except NotFound as error:
-        raise DumpFailed(f"{target.name}: the container was removed during the dump") from error
-    if not now.running or now.started != target.container.started:
-        raise DumpFailed(f"{target.name}: the container was stopped or restarted during the dump")
 
 
 def _check_room(catalog: Catalog, previous: Summary | None) -> None:

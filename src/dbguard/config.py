@@ -59,7 +59,11 @@ class Settings(BaseSettings, Rules):
     identity_file: Path | None = None
     scope: Literal["project", "all"] = "project"
     compression: Literal["auto", "container", "client"] = "auto"
-    level: int = pydantic.Field(default=3, ge=1, le=19)
+    level: int = pydantic.Field(default=1, ge=1, le=19)
+    nice: int = pydantic.Field(default=10, ge=0, le=19)
+    block_ddl: Literal["auto", "always", "never"] = "auto"
+    counts: bool = True
+    count_limit: Duration = pydantic.Field(default=timedelta(minutes=10), gt=timedelta(0))
     stall: Duration = pydantic.Field(default=timedelta(minutes=30), gt=timedelta(0))
     user: str | None = None
     password: pydantic.SecretStr | None = None

@@ -183,7 +183,8 @@ class Round:
     def discard(self) -> None:
         """Nothing of it stays, as far as the storages still answer."""
         for catalog in self.alive:
-            catalog.discard(self._target, self._id)
+            if catalog in self._begun:
+                catalog.discard(self._target, self._id)
 
 
 class _Tee:

@@ -29,7 +29,7 @@ first() { word=$1; shift; for p; do command -v "$p" >/dev/null && { echo "$word 
 dump=$(first dump mariadb-dump mysqldump)
 [ -n "$dump" ] && echo "$dump" && echo "version $(${dump#dump } --version)"
 first client mariadb mysql
-first zstd zstd
+for p in zstd stdbuf nice; do first "$p" "$p"; done
 for s; do [ -S "$s" ] && { echo "socket $s"; break; }; done
 for d in /proc/[0-9]*; do
   tr '\0' ' ' 2>/dev/null < "$d/cmdline" | grep -E '^[^ ]*(mysqld|mariadbd) .*--skip-networking' >/dev/null &&
@@ -196,7 +196,8 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
         raise _Starting("the server is still being set up for the first time")
     if "socket" not in said:
         raise _Starting("no server socket in the container: is the server still starting?")
-    programs = Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], zstd="zstd" in said)
+    has = {program: program in said for program in ("zstd", "stdbuf", "nice")}
+    programs = Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], **has)
     own = settings.login(str(name))
     refusals: list[str] = []
     for login in [own] if own else logins(container):

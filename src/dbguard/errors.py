@@ -9,7 +9,8 @@ DbguardError                1   failed
 ├─ DumpFailed               1   the dump did not end well; nothing was published
 │  └─ IncompleteDump            it ended well but does not hold what it must
 ├─ RestoreFailed            1   the server refused a statement, or what was loaded is not what was saved
-├─ QueryFailed              1   the server answered a question with an error
+├─ QueryFailed              1   the server answered a question with an error; has its number, where it gave one
+│  └─ SessionLost               a session ended that should have stayed
 ├─ StorageError             1   a write or a read failed; nothing was published
 │  ├─ AlreadyExists             the key is taken: nothing is ever overwritten
 │  └─ StorageUnavailable    69  the place cannot be read at all: never "no backup"
@@ -74,6 +75,12 @@ class RestoreFailed(DbguardError):
 
 
 class QueryFailed(DbguardError):
+    def __init__(self, message: str, *, hint: str | None = None, number: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+
+class SessionLost(QueryFailed):
     pass
 
 

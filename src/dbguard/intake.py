@@ -1,10 +1,10 @@
-"""A dump on its way in: stored compressed and, if so wished, encrypted; and every plain byte looked at."""
+"""SQL on its way into an archive: stored compressed and, if so wished, encrypted; a dump looked at on the way."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
-from dbguard import layout
 from dbguard.archive import Blob, Database
 from dbguard.checker import Checker
 from dbguard.encryption import Keys, Sealer
@@ -17,13 +17,14 @@ class Intake:
 
     def __init__(self, out: Writer, *, packed: bool, level: int, keys: Keys | None = None) -> None:
         self.plain = Meter()
-        self.stored = _Metered(out)
         self.checker = Checker()
-        self._keys = keys
-        self._sealer = Sealer(self.stored, keys) if keys is not None else None
-        self._out: Writer = self._sealer or self.stored
+        self._out = _Out(out, keys)
         self._unpacker = Unpacker() if packed else None
         self._packer = Packer(level)
+
+    @property
+    def stored(self) -> Meter:
+        return self._out.stored
 
     def take(self, chunk: bytes) -> None:
         if self._unpacker is None:
@@ -41,27 +42,56 @@ class Intake:
         else:
             self._unpacker.finish()
         self.checker.finish(databases)
-        if self._sealer is not None:
-            self._sealer.finish()
+        self._out.finish()
 
     def close(self) -> None:
         """What was not finished gets no end."""
-        if self._sealer is not None:
-            self._sealer.close()
+        self._out.close()
 
-    def blob(self) -> Blob:
-        return Blob(
-            key=layout.data(encrypted=self._keys is not None),
-            size=self.stored.size,
-            sha256=self.stored.sha256,
-            plain_size=self.plain.size,
-            plain_sha256=self.plain.sha256,
-            recipients=self._keys.names if self._keys is not None else (),
-        )
+    def blob(self, key: str) -> Blob:
+        return self._out.blob(key, self.plain)
 
     def _look(self, data: bytes) -> None:
         self.plain.update(data)
         self.checker.feed(data)
+
+
+def store(text: str, out: Writer, key: str, *, level: int, keys: Keys | None) -> Blob:
+    """A text that is whole already."""
+    plain, packer = Meter(), Packer(level)
+    plain.update(data := text.encode())
+    with contextlib.closing(_Out(out, keys)) as sealed:
+        sealed.write(packer.pack(data) + packer.finish())
+        sealed.finish()
+    return sealed.blob(key, plain)
+
+
+class _Out:
+    """Where packed bytes go: encrypted when there are keys, counted and hashed as they are stored."""
+
+    def __init__(self, out: Writer, keys: Keys | None) -> None:
+        self.stored = _Metered(out)
+        self._names = keys.names if keys is not None else ()
+        self._sealer = Sealer(self.stored, keys) if keys is not None else None
+        self.write = (self._sealer or self.stored).write
+
+    def finish(self) -> None:
+        if self._sealer is not None:
+            self._sealer.finish()
+
+    def close(self) -> None:
+        if self._sealer is not None:
+            self._sealer.close()
+
+    def blob(self, key: str, plain: Meter) -> Blob:
+        return Blob(
+            key=key,
+            size=self.stored.size,
+            sha256=self.stored.sha256,
+            plain_size=plain.size,
+            plain_sha256=plain.sha256,
+            recipients=self._names,
+        )
 
 
 class _Metered(Meter):

@@ -3,6 +3,7 @@
 dbguard.json                          the mark of a storage
 <project>/<service>/owner.json        whose archives these are
 <project>/<service>/<id>/data.sql.zst[.age]
+<project>/<service>/<id>/accounts.sql.zst[.age]
 <project>/<service>/<id>/manifest.json
 <project>/<service>/<id>/<mark>-<UTC>[-passed|-failed].json
 """
@@ -25,7 +26,11 @@ MarkKind = Literal["hold", "confirm"]
 
 
 def data(*, encrypted: bool) -> str:
-    return "data.sql.zst.age" if encrypted else "data.sql.zst"
+    return _sql("data", encrypted=encrypted)
+
+
+def accounts(*, encrypted: bool) -> str:
+    return _sql("accounts", encrypted=encrypted)
 
 
 def owner(number: int) -> str:
@@ -60,3 +65,7 @@ def marks(names: Iterable[str]) -> Marks:
         confirmed=any(kind == "confirm" for kind, _, _ in found),
         verified=checks[-1][1] == "passed" if checks else None,
     )
+
+
+def _sql(what: str, *, encrypted: bool) -> str:
+    return f"{what}.sql.zst.age" if encrypted else f"{what}.sql.zst"

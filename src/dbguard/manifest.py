@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbguard import __version__
-from dbguard.archive import ASKED_FOR, FORMAT, Archive, Database, Owner, Software, Source
+from dbguard.archive import ASKED_FOR, FORMAT, Archive, Blob, Database, Owner, Software, Source
+from dbguard.dumping import Dumped
+from dbguard.gate import WITHOUT_DATA
 from dbguard.habits import settings_among
-from dbguard.intake import Intake
 from dbguard.model import Target
 from dbguard.obstacles import Obstacle
 
 _TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
-_WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,12 @@ def describe(
     archive_id: str,
     owner: Owner,
     times: Times,
-    databases: tuple[Database, ...],
+    dumped: Dumped,
     left_out: Sequence[Obstacle],
     only: Sequence[str],
-    options: tuple[str, ...],
-    intake: Intake,
+    no_accounts: Sequence[str],
+    blobs: Sequence[Blob],
+    largest_statement: int,
 ) -> Archive:
     reasons = _partial_reasons(target, left_out, only)
     return Archive(
@@ -48,13 +49,18 @@ def describe(
         snapshot=times.snapshot,
         started=times.started,
         finished=times.finished,
-        databases=databases,
+        databases=dumped.databases,
         complete=not reasons,
         partial_reasons=reasons,
-        options=options,
-        blobs={"data": intake.blob()},
-        largest_statement=intake.checker.largest_statement,
-        warnings=_warnings(databases, left_out),
+        options=dumped.options,
+        blobs={blob.key.partition(".")[0]: blob for blob in blobs},
+        largest_statement=largest_statement,
+        marker=dumped.marker,
+        warnings=(
+            *_warnings(dumped.databases, left_out),
+            *dumped.remarks,
+            *(f"accounts left out: {why}" for why in no_accounts),
+        ),
     )
 
 
@@ -73,7 +79,7 @@ def _warnings(databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tu
         for table in database.tables
     ]
     loose = [name for name, engine in tables if engine not in _TRANSACTIONAL]
-    empty = [name for name, engine in tables if engine in _WITHOUT_DATA]
+    empty = [name for name, engine in tables if engine in WITHOUT_DATA]
     return (
         *(f"left out: the view {view}" for view in left_out),
         *((f"not transactional, so not part of the snapshot: {', '.join(loose)}",) if loose else ()),

@@ -93,6 +93,8 @@ class Programs:
     dump_version: str
     client: str
     zstd: bool
+    stdbuf: bool = False
+    nice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ class Server:
     settings: Mapping[str, str]
     account: str
     blind_spots: tuple[str, ...]  # why the account cannot be proven to see everything
+    privileges: frozenset[str] = frozenset()  # of the account, on *.*
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

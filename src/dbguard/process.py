@@ -152,21 +152,43 @@ class Process:
                     chunk = next(stdin, None)
                     writing = chunk is not None or self._no_more()
                     rest = memoryview(chunk or b"")
-                rest = self._send(rest) if rest else rest
+                rest = _sent(self._connection, rest) if rest else rest
+
+    def carry(self, local: socket.socket) -> None:
+        """Couples the program with a socket until it ends: what is written at that socket's other end is its stdin,
+        and its stdout is read there. Needs a command with `feed`; blocks, so it wants a thread of its own.
+
+        Silence is no fault here: a session that only holds its locks says nothing for hours. When the other end is
+        closed the program's stdin ends, and `stall` seconds without a byte from then on are too many. However the
+        stream ends, `local` ends first. Raises ExecFailed like `output`.
+        """
+        waiting = {self._connection: memoryview(b""), local: memoryview(b"")}
+        fed = True
+        while True:
+            wanted = [self._connection] * (not waiting[local]) + [local] * (fed and not waiting[self._connection])
+            full = [to for to, rest in waiting.items() if rest]
+            readable, writable, _ = select.select(wanted, full, [], None if fed else self._stall)
+            if not readable and not writable:
+                raise ExecFailed(f"{self._command.argv[0]} did not end with its input")
+            for to in writable:
+                waiting[to] = _sent(to, waiting[to])
+            if local in readable:
+                waiting[self._connection] = memoryview(_received(local))
+                fed = bool(waiting[self._connection]) or self._no_more()
+            if self._connection in readable:
+                count = self._receive()
+                if not count:
+                    break
+                waiting[local] = memoryview(b"".join(self._stdout(memoryview(self._buffer)[:count])))
+        with contextlib.suppress(OSError):
+            local.shutdown(socket.SHUT_WR)
+        self._settle()
 
     def _receive(self) -> int:
         try:
             return self._connection.recv_into(self._buffer)
         except ConnectionError:  # also when the program ended with input unread; an end proves nothing anyway
             return 0
-
-    def _send(self, data: memoryview) -> memoryview:
-        try:
-            return data[self._connection.send(data, socket.MSG_DONTWAIT) :]
-        except BlockingIOError:
-            return data
-        except (BrokenPipeError, ConnectionResetError):
-            return memoryview(b"")  # the program has ended early: its exit status and message follow
 
     def _no_more(self) -> bool:
         with contextlib.suppress(OSError):
@@ -238,3 +260,20 @@ class Process:
                 self._signal_group(self.pid, name)
             if not self._wait(patience).running:
                 return
+
+
+def _sent(to: socket.socket, data: memoryview) -> memoryview:
+    """What is left of it."""
+    try:
+        return data[to.send(data, socket.MSG_DONTWAIT) :]
+    except BlockingIOError:
+        return data
+    except (BrokenPipeError, ConnectionResetError):
+        return memoryview(b"")  # the program has ended early, its exit status and message follow; or nobody listens
+
+
+def _received(local: socket.socket) -> bytes:
+    try:
+        return local.recv(_BATCH)
+    except ConnectionError:  # closed with something unread
+        return b""

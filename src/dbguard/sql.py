@@ -50,9 +50,9 @@ class Session:
         try:
             done = self.containers.run(self.container, command, stdin=script.encode(), timeout=timeout)
         except ExecFailed as error:
-            match = _SERVER_ERROR.search(str(error))
-            raise QueryFailed(f"{match.group(3)} ({match.group(1)})" if match else str(error)) from error
-        return _results(_decoded(done.stdout), fence)
+            number, words = server_error(str(error))
+            raise QueryFailed(words, number=number) from error
+        return _results(decoded(done.stdout), fence)
 
     def execute(self, *statements: str) -> None:
         self.query(*statements)
@@ -106,7 +106,8 @@ def connect(containers: Containers, container: Container, programs: Programs, so
         datadir=datadir,
         settings=values,
         account=account,
-        blind_spots=_blind_spots(account, privileges, [row[0] for row in grants]),
+        blind_spots=blind_spots(account, privileges, [row[0] for row in grants]),
+        privileges=frozenset(row[0] for row in privileges if row[1] == grantee(account)),
     )
 
 
@@ -117,7 +118,7 @@ def quoted(identifier: str) -> str:
     return "`" + identifier.replace("`", "``") + "`"
 
 
-def _decoded(answer: bytes) -> str:
+def decoded(answer: bytes) -> str:
     """MySQL lets a name hold half of a surrogate pair, which no JSON and no terminal can."""
     try:
         return answer.decode()
@@ -133,8 +134,19 @@ def _results(text: str, fence: str) -> list[list[Row]]:
         if line == fence:
             results.append([])
         else:
-            results[-1].append(tuple(_UNESCAPE.sub(_unescaped, value) for value in line.split("\t")))
+            results[-1].append(row(line))
     return results[:-1]
+
+
+def row(line: str) -> Row:
+    """One line of the client's batch output, without its newline."""
+    return tuple(_UNESCAPE.sub(_unescaped, value) for value in line.split("\t"))
+
+
+def server_error(said: str) -> tuple[int | None, str]:
+    """What a client said in the server's words, the error's number first; all of it where there is no number."""
+    match = _SERVER_ERROR.search(said)
+    return (int(match[1]), f"{match[3]} ({match[1]})") if match else (None, said)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -147,15 +159,25 @@ def _started(now: str, status: Sequence[Row]) -> datetime | None:
     return datetime.fromisoformat(now).replace(tzinfo=UTC) - timedelta(seconds=int(status[0][1]))
 
 
-def _blind_spots(account: str, privileges: Iterable[Row], grants: Iterable[str]) -> tuple[str, ...]:
+def blind_spots(account: str, privileges: Iterable[Row], grants: Iterable[str]) -> tuple[str, ...]:
     """Why this account cannot be proven to see everything; nothing when it is."""
-    user, _, host = account.rpartition("@")
-    own = {row[0] for row in privileges if row[1] == f"'{user}'@'{host}'"}
+    own = {row[0] for row in privileges if row[1] == grantee(account)}
     missing = [privilege for privilege in NEEDED if privilege not in own]
-    spots = [f"GRANT {', '.join(missing)} ON *.* TO '{user}'@'{host}' is missing"] if missing else []
+    spots = [f"{missing_grant(missing, account)} is missing"] if missing else []
     if any(grant.startswith("REVOKE") for grant in grants):
-        spots.append(f"some privileges of '{user}'@'{host}' are revoked again for single databases")
+        spots.append(f"some privileges of {grantee(account)} are revoked again for single databases")
     return tuple(spots)
+
+
+def grantee(account: str) -> str:
+    """`root@localhost`, as CURRENT_USER() says it, in the quotes that grants are listed with."""
+    user, _, host = account.rpartition("@")
+    return f"'{user}'@'{host}'"
+
+
+def missing_grant(privileges: Iterable[str], account: str) -> str:
+    """The statement that gives them to it."""
+    return f"GRANT {', '.join(privileges)} ON *.* TO {grantee(account)}"
 
 
 def _identity(containers: Containers, container: Container, datadir: str, engine: Engine) -> str:

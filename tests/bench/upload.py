@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import buckets
-from tests.bench.bench import MIB, ROOT, Cost, cost
+from tests.bench.measure import MIB, ROOT, Cost, cost
 from tests.buckets import KEY, RCLONE, SECRET, BucketServer
 
 REPORT = ROOT / "docs/benchmarks/upload.md"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dbguard import backup, catalog, cli, discover, process
+from dbguard import catalog, cli, discover, dumping, process
 from dbguard.storages import local
 
 LOADED = 100_000
@@ -84,24 +85,24 @@ def before_load(signal_name: str) -> None:
 
 
 def during_load(signal_name: str) -> None:
-    original = process.Process._send
-    sent = 0
+    original = process._sent
+    loaded = 0
 
-    def send(self: Any, data: memoryview) -> memoryview:
-        nonlocal sent
-        rest = original(self, data)
-        before, sent = sent, sent + len(data) - len(rest)
-        if before < LOADED <= sent:
+    def sent(to: socket.socket, data: memoryview) -> memoryview:
+        nonlocal loaded
+        rest = original(to, data)
+        before, loaded = loaded, loaded + len(data) - len(rest)
+        if before < LOADED <= loaded:
             strike(signal_name)
         return rest
 
-    process.Process._send = send  # type: ignore[method-assign]
+    process._sent = sent
 
 
 STAGES: dict[str, Callable[[str], None]] = {
     "discovery": functools.partial(before, discover, "_ask"),
     "before-dump": functools.partial(before, catalog.Catalog, "create"),
-    "after-dump": functools.partial(before, backup, "_finish"),
+    "after-dump": functools.partial(before, dumping.Dump, "_finish"),
     "before-manifest": functools.partial(before, catalog.Catalog, "publish"),
     "during-manifest": during_manifest,
     "after-publishing": after_publishing,

@@ -40,7 +40,7 @@ def test_a_whole_dump_is_stored_and_measured(dump: DumpText, sizes: list[int], i
         intake.take(chunk)
     intake.finish(dump.databases)
     assert b"".join(unpacked([store.data])) == dump.data
-    blob = intake.blob()
+    blob = intake.blob("data.sql.zst")
     assert (blob.key, blob.recipients) == ("data.sql.zst", ())
     assert (blob.size, blob.sha256) == (len(store.data), hashlib.sha256(store.data).hexdigest())
     assert (blob.plain_size, blob.plain_sha256) == (len(dump.data), hashlib.sha256(dump.data).hexdigest())

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from dbguard.archive import Database, ObjectKind
+from dbguard.archive import Database, Marker, ObjectKind, Table
 from dbguard.engines.mariadb import MariaDB
 from dbguard.engines.mysql import MySQL
+from dbguard.engines.words import DdlGuard
 from dbguard.model import Server
 
 
@@ -20,6 +21,11 @@ class Engine(Protocol):
     name: str
     identity_file: str
     """In the data directory: made with it and never changed, so it tells this volume from any other."""
+
+    backup_privileges: tuple[str, ...]
+    """On *.*, for a backup that knows its position and cannot meet a change of its tables."""
+    tables_by_id: str
+    """A query (name, number): a table that is emptied, rebuilt or renamed has another number under its name."""
 
     def identity(self, data: bytes) -> str:
         """Reads it; empty when it is not what it should be."""
@@ -42,6 +48,23 @@ class Engine(Protocol):
     def obstacle(self, server: Server, kind: ObjectKind, text: str, sql_mode: str) -> str | None:
         """Why a routine, trigger or event with this text, made under this sql_mode, cannot be dumped and loaded
         again; None when it can."""
+        ...
+
+    def ddl_guard(self, server: Server) -> DdlGuard | None:
+        """How to keep tables from being changed; None when this version has no way."""
+        ...
+
+    def position(self, server: Server) -> tuple[str, ...]:
+        """Statements that tell the write position of this instant, for `marker` to read; none for an account that may
+        not ask."""
+        ...
+
+    def marker(self, answers: Sequence[Sequence[Sequence[str]]]) -> Marker:
+        """The position; empty where nothing is logged."""
+        ...
+
+    def rows_of(self, server: Server, table: Table) -> str:
+        """SQL behind the table's name, so that all rows are counted that a dump holds."""
         ...
 
 

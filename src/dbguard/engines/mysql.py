@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
-from dbguard.archive import Database, ObjectKind
+from dbguard.archive import Database, Marker, ObjectKind, Table
 from dbguard.command import OPTION_FILE
+from dbguard.engines.words import DdlGuard
 from dbguard.errors import UsageError
 from dbguard.model import Server
 from dbguard.sqldump import ends_in_comment
@@ -18,11 +20,19 @@ _HARMLESS = re.compile(
 )
 
 
+_EVENTS = (
+    "SELECT event_name FROM information_schema.events "
+    "WHERE status = 'ENABLED' AND @@GLOBAL.event_scheduler = 'ON' LIMIT 1"
+)
+
+
 class MySQL:
     """MySQL 5.7, 8.x, 9.x and the releases numbered by year."""
 
     name = "mysql"
     identity_file = "auto.cnf"
+    backup_privileges: tuple[str, ...] = ("BACKUP_ADMIN", "LOCK TABLES", "PROCESS", "REPLICATION CLIENT")
+    tables_by_id = "SELECT name, table_id FROM information_schema.innodb_tables"
 
     def identity(self, data: bytes) -> str:
         """`server-uuid=…` in auto.cnf, the same as @@server_uuid."""
@@ -45,6 +55,7 @@ class MySQL:
             f"--socket={server.socket}",
             "--opt",
             "--single-transaction",
+            "--verbose",
             "--routines",
             "--events",
             "--triggers",
@@ -92,10 +103,58 @@ class MySQL:
         backslash = "NO_BACKSLASH_ESCAPES" not in sql_mode
         return "its text ends in a line comment" if ends_in_comment(text, backslash=backslash) else None
 
+    def ddl_guard(self, server: Server) -> DdlGuard | None:
+        """LOCK INSTANCE FOR BACKUP lets rows be written and keeps tables and accounts as they are. Measured on 9.7.4:
+        no event runs meanwhile, for each run notes its time in the data dictionary."""
+        if version_number(server.version) < (8, 0):
+            return None
+        return DdlGuard(
+            lock=("LOCK INSTANCE FOR BACKUP",),
+            unlock="UNLOCK INSTANCE",
+            privilege="BACKUP_ADMIN",
+            bystanders=_EVENTS,
+            harm="events would not run",
+        )
+
+    def position(self, server: Server) -> tuple[str, ...]:
+        """log_status has set, file, offset and LSN in one row, all of one instant."""
+        if version_number(server.version) >= (8, 0) and "BACKUP_ADMIN" in server.privileges:
+            return ("SELECT local, storage_engines FROM performance_schema.log_status",)
+        if not {"REPLICATION CLIENT", "SUPER"} & server.privileges:
+            return ()
+        old = version_number(server.version) < (8, 2)
+        return ("SHOW MASTER STATUS" if old else "SHOW BINARY LOG STATUS",)
+
+    def marker(self, answers: Sequence[Sequence[Sequence[str]]]) -> Marker:
+        rows = answers[0]
+        if not rows:
+            return Marker()
+        if not rows[0][0].startswith("{"):
+            file, offset, *_, gtid = rows[0]
+            return Marker(gtid=_set(gtid), file=file, offset=int(offset))
+        local, engines = (json.loads(text) for text in rows[0])
+        offset = local.get("binary_log_position")
+        return Marker(
+            gtid=_set(local.get("gtid_executed", "")),
+            file=local.get("binary_log_file") or None,
+            offset=int(offset) if offset and local.get("binary_log_file") else None,
+            lsn=engines.get("InnoDB", {}).get("LSN"),
+        )
+
+    def rows_of(self, server: Server, table: Table) -> str:
+        """What stands behind a table's name where all the rows are meant that a dump holds."""
+        del server, table
+        return ""
+
     def _own_options(self, server: Server, databases: Sequence[Database]) -> tuple[str, ...]:
         del databases
         statistics = ("--column-statistics=0",) if version_number(server.version) >= (8, 0) else ()
         return ("--set-gtid-purged=OFF", *statistics)
+
+
+def _set(gtid: str) -> str | None:
+    """The servers write a set over several lines."""
+    return gtid.replace("\n", "").replace(" ", "") or None
 
 
 def version_number(version: str) -> tuple[int, ...]:

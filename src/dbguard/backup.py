@@ -13,6 +13,7 @@ from dbguard.accounts import Accounts, read
 from dbguard.archive import Archive, Blob, Owner, Stored, Summary, new_archive_id
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
+from dbguard.connections import Sessions
 from dbguard.containers import Containers
 from dbguard.copies import Round
 from dbguard.ddl import tables_held
@@ -71,12 +72,13 @@ def back_up(
         round_.each(lambda catalog: catalog.prepare(owner, adopt=wish.adopt))
         before = _before(round_, target)
         with _all_or_nothing(round_):
-            with tables_held(containers, target, settings.block_ddl) as held:
+            sessions = Sessions(containers, target)
+            with tables_held(sessions, target, settings.block_ddl) as held:
                 found = _what(target, containers, wish)
                 accounts = None if wish.databases else read(sql.session(containers, target), target.server)
                 blobs = [_store(accounts, round_, settings.level, keys)] if accounts and accounts.script else []
                 with round_.create(data := layout.data(encrypted=keys is not None)) as out:
-                    dump = Dump(target, containers, settings, found)
+                    dump = Dump(target, containers, sessions, settings, found)
                     with contextlib.closing(Intake(out, packed=dump.packed, level=settings.level, keys=keys)) as intake:
                         dumped = dump.take(intake, held, _listener(target, before, report))
             archive = manifest.describe(

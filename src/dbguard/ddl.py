@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from dbguard import sql
-from dbguard.connections import Connection, connect
-from dbguard.containers import Containers
+from dbguard.connections import Connection, Sessions
 from dbguard.engines import ENGINES
 from dbguard.engines.words import DdlGuard
 from dbguard.errors import DumpFailed, QueryFailed
@@ -46,37 +45,30 @@ class Held:
 
 
 @contextlib.contextmanager
-def tables_held(containers: Containers, target: Target, mode: Mode) -> Iterator[Held]:
+def tables_held(sessions: Sessions, target: Target, mode: Mode) -> Iterator[Held]:
     """Raises DumpFailed when they must be held (`always`) and cannot be, SessionLost when they were not to the end."""
-    guard = ENGINES[target.server.engine].ddl_guard(target.server)
-    why_not = _why_not(guard, containers, target, mode)
-    if guard is None or why_not:
-        yield _free(target, mode, why_not)
-        return
-    with connect(containers, target) as session:
-        why_not = _refused(session, guard)
-        held = _free(target, mode, why_not) if why_not else Held(session)
+    with sessions.open() as session:
+        why_not = _why_not(session, target, mode)
+        held = Held(None, why_not) if why_not else Held(session)
+        if why_not and mode == "always":
+            raise DumpFailed(f"{target.name}: its tables cannot be kept from changing: {why_not}")
         yield held
         held.check()
 
 
-def _free(target: Target, mode: Mode, why_not: str) -> Held:
-    if mode == "always":
-        raise DumpFailed(f"{target.name}: its tables cannot be kept from changing: {why_not}")
-    return Held(None, why_not)
-
-
-def _why_not(guard: DdlGuard | None, containers: Containers, target: Target, mode: Mode) -> str:
+def _why_not(session: Connection, target: Target, mode: Mode) -> str:
+    """Why they are not held; empty when they are, from now on."""
     server = target.server
+    guard = ENGINES[server.engine].ddl_guard(server)
     if mode == "never":
         return "block_ddl is `never`"
     if guard is None:
         return f"{server.engine} {server.version} has no statement for it"
     if guard.privilege not in server.privileges:
         return f"{sql.missing_grant([guard.privilege], server.account)} is missing"
-    if mode == "auto" and sql.session(containers, target).query(guard.bystanders)[0]:
+    if mode == "auto" and session.query(guard.bystanders):
         return f"{guard.harm} (block_ddl = `always` does it all the same)"
-    return ""
+    return _refused(session, guard)
 
 
 def _refused(session: Connection, guard: DdlGuard) -> str:

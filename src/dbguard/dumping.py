@@ -13,6 +13,7 @@ from dbguard import sql
 from dbguard.archive import Database, Marker
 from dbguard.command import Command
 from dbguard.config import Settings
+from dbguard.connections import Sessions
 from dbguard.containers import Containers
 from dbguard.counting import Counts, count
 from dbguard.ddl import Generations, Held
@@ -50,8 +51,11 @@ class Dumped:
 class Dump:
     """Of what was found on a target, into an intake. Raises DumpFailed, and what the storage raises."""
 
-    def __init__(self, target: Target, containers: Containers, settings: Settings, found: Inventory) -> None:
+    def __init__(
+        self, target: Target, containers: Containers, sessions: Sessions, settings: Settings, found: Inventory
+    ) -> None:
         self._target = target
+        self._sessions = sessions
         self._containers = containers
         self._settings = settings
         self._databases = found.without_invalid_views()
@@ -68,7 +72,7 @@ class Dump:
         session = sql.session(self._containers, self._target)
         names = [database.name for database in self._databases]
         generations = Generations(session, self._target)
-        with ThreadPoolExecutor(2) as pool, Gate(self._containers, self._target, self._databases) as gate:
+        with ThreadPoolExecutor(2) as pool, Gate(self._sessions, self._target, self._databases) as gate:
             defined = pool.submit(definitions, session, names)
             gate.close()
             snapshot = datetime.now(UTC)

@@ -15,8 +15,7 @@ from typing import Self
 
 from dbguard import sql
 from dbguard.archive import Database, Marker
-from dbguard.connections import Connection, connect
-from dbguard.containers import Containers
+from dbguard.connections import Connection, Sessions
 from dbguard.engines import ENGINES
 from dbguard.errors import QueryFailed, SessionLost
 from dbguard.model import Target
@@ -41,9 +40,9 @@ class Gate:
     """A context manager, for one dump. `marker` is the position of the dump's snapshot, and `counting` a session that
     sees the same; both are None where `why_not` says why not."""
 
-    def __init__(self, containers: Containers, target: Target, databases: Sequence[Database]) -> None:
+    def __init__(self, sessions: Sessions, target: Target, databases: Sequence[Database]) -> None:
         self.why_not = "the dump has not begun"
-        self._containers = containers
+        self._sessions = sessions
         self._target = target
         self._engine = ENGINES[target.server.engine]
         self._counting: Connection | None = None
@@ -80,7 +79,7 @@ class Gate:
         if len(self._tables) > MOST_TABLES:
             self.why_not = f"more than {MOST_TABLES} tables are not locked at once"
             return
-        self._counting = counting = connect(self._containers, self._target)
+        self._counting = counting = self._sessions.open()
         counting.query(f"SET SESSION wait_timeout = {_YEAR}")
         counting.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         for pause in _PAUSES:
@@ -102,7 +101,7 @@ class Gate:
 
     def _closed(self, counting: Connection) -> bool:
         """Raises QueryFailed when something else than a lock is in the way."""
-        locking = connect(self._containers, self._target)
+        locking = self._sessions.open()
         try:
             locking.query(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}")
             if self._tables:

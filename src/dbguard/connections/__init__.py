@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 from dbguard import sql
 from dbguard.connections.client import ClientConnection
-from dbguard.connections.tunnel import TunnelConnection
+from dbguard.connections.tunnel import TunnelConnection, account_of
 from dbguard.containers import Containers
 from dbguard.errors import DbguardError, QueryFailed
 from dbguard.model import Target
@@ -53,31 +55,50 @@ class Connection(Protocol):
     ) -> None: ...
 
 
-def connect(containers: Containers, target: Target) -> Connection:
-    """The tunnel, where it leads to the same server and sees as much; else the client. Raises QueryFailed when the
-    server does not let us in."""
-    client = ClientConnection(containers, target)
-    with contextlib.ExitStack() as unless_kept:
-        unless_kept.callback(client.close)
-        try:
-            return _tunnel(containers, target, client)
-        except DbguardError as error:
-            client.why_not_tunnel = str(error)
+class Sessions:
+    """Opens sessions on one server, all by the way that the first one found: the tunnel, where it leads to the same
+    server and sees as much; else the client."""
+
+    def __init__(self, containers: Containers, target: Target) -> None:
+        self._containers = containers
+        self._target = target
+        self._open: Callable[[], Connection] | None = None
+
+    def open(self) -> Connection:
+        """Raises QueryFailed when the server does not let us in."""
+        return self._open() if self._open is not None else self._first()
+
+    def _first(self) -> Connection:
+        client = ClientConnection(self._containers, self._target)
+        with contextlib.ExitStack() as unless_kept:
+            unless_kept.callback(client.close)
+            try:
+                return self._tunnel(client)
+            except DbguardError as error:
+                client.why_not_tunnel = str(error)
+                self._open = partial(ClientConnection, self._containers, self._target)
+                unless_kept.pop_all()
+                return client
+
+    def _tunnel(self, client: Connection) -> Connection:
+        """Raises DbguardError with the reason why there is none."""
+        port = client.query("SELECT @@port")[0][0]
+        account = account_of(self._containers, self._target)
+        again = partial(TunnelConnection, self._containers, self._target, port, account)
+        with contextlib.ExitStack() as unless_kept:
+            tunnel = unless_kept.enter_context(again())
+            if not _same_server(client, tunnel):
+                raise QueryFailed("another server listens on that port")
+            if missing := _missing(client, tunnel):
+                raise QueryFailed(f"that account sees less: {missing}")
             unless_kept.pop_all()
-            return client
+            self._open = again
+            return tunnel
 
 
-def _tunnel(containers: Containers, target: Target, client: Connection) -> Connection:
-    """Raises DbguardError with the reason why there is none."""
-    port = client.query("SELECT @@port")[0][0]
-    with contextlib.ExitStack() as unless_kept:
-        tunnel = unless_kept.enter_context(TunnelConnection(containers, target, port))
-        if not _same_server(client, tunnel):
-            raise QueryFailed("another server listens on that port")
-        if missing := _missing(client, tunnel):
-            raise QueryFailed(f"that account sees less: {missing}")
-        unless_kept.pop_all()
-        return tunnel
+def connect(containers: Containers, target: Target) -> Connection:
+    """One session. Raises QueryFailed when the server does not let us in."""
+    return Sessions(containers, target).open()
 
 
 def _same_server(one: Connection, other: Connection) -> bool:

@@ -47,13 +47,17 @@ printf '%s\0' "$value"
 """The same rule as in `command`: a variable, else the file that its `_FILE` names."""
 
 
+Account = tuple[str, str]
+"""User and password."""
+
+
 class TunnelConnection(Held):
     """The server's own protocol, carried through the container to the server's port. It survives errors."""
 
     way = "tunnel"
 
-    def __init__(self, containers: Containers, target: Target, port: str) -> None:
-        user, password = _login(containers, target)
+    def __init__(self, containers: Containers, target: Target, port: str, account: Account | None = None) -> None:
+        user, password = account or account_of(containers, target)
         super().__init__(containers, target, ("bash", "-c", _TUNNEL, "tunnel", port), Login())
         self._socket = _Socket(self._line.socket, time.monotonic() + OPENING)
         self._server = _Server(self._socket)
@@ -148,7 +152,7 @@ class _Server(MySQLConnection):
         """Nothing: autocommit, collation and all else stay what the server gives to everybody."""
 
 
-def _login(containers: Containers, target: Target) -> tuple[str, str]:
+def account_of(containers: Containers, target: Target) -> Account:
     """User and password, the latter perhaps out of the container's environment: it goes nowhere but to the server."""
     login = target.login
     if login.password is not None or not (login.variable or login.user_variable):

@@ -25,7 +25,7 @@ LAYERS = """
     upkeep lookout news
     backup restore prune mirror guard placement health
     whole
-    discover manifest script compose sidecar shelf
+    discover manifest script compose sidecar shelf restore_plan
     dumping
     counting
     inventory intake copies gate ddl accounts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dbguard.archive import Database
@@ -10,6 +11,7 @@ from dbguard.sqldump import SANDBOX, Piece, Scanner
 
 _HEADS = (b"-- MySQL dump ", b"-- MariaDB dump ")
 _TRAILER = b"-- Dump completed"
+_POSITION = re.compile(rb"-- CHANGE MASTER TO MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=([0-9]+);")
 
 
 class Checker:
@@ -18,6 +20,7 @@ class Checker:
     def __init__(self) -> None:
         self.current = ""
         self.largest_statement = 0
+        self.position: tuple[str, int] | None = None  # in the binary log, where the dump itself says it
         self._scanner = Scanner()
         self._seen: set[tuple[str | None, str, str]] = set()
         self._head = b""
@@ -55,6 +58,8 @@ class Checker:
         if piece.kind != "rows" or piece.data.endswith(b";\n"):  # what comes next is another statement
             self._statement_size = 0
         if piece.kind == "comment":
+            if match := _POSITION.match(piece.data):
+                self.position = (match[1].decode(), int(match[2]))
             self._last_line = piece.data.strip() or self._last_line
             return
         self._last_line = b""

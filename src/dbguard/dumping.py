@@ -83,10 +83,12 @@ class Dump:
         generations.check()
         self._finish(intake)
         self._check_container()
+        marker = self._agreed(marker, intake.checker.position)
         if held.why_not:
             self._remarks.append(f"nobody was kept from changing tables (nobody did): {held.why_not}")
         if gate.why_not:
-            self._remarks.append(f"its write position is not known: {gate.why_not}")
+            what = "its write position is not known" if marker is None else "its rows were not counted"
+            self._remarks.append(f"{what}: {gate.why_not}")
         found = counts.of(self._databases)
         return Dumped(
             databases=tuple(replace(one, definitions=fingerprints.get(one.name, {})) for one in found),
@@ -125,6 +127,19 @@ class Dump:
         if counts.why_not:
             self._remarks.append(counts.why_not)
         return counts
+
+    def _agreed(self, marker: Marker | None, own: tuple[str, int] | None) -> Marker | None:
+        """A dump that says its position itself must say the same; behind an open gate its word is all there is."""
+        if own is None:
+            return marker
+        if marker is None:
+            return Marker(file=own[0], offset=own[1])
+        if own != (marker.file, marker.offset):
+            raise DumpFailed(
+                f"{self._target.name}: the dump is of {own[0]}:{own[1]}, not of {marker.file}:{marker.offset}",
+                hint="does something write in spite of LOCK TABLES?",
+            )
+        return marker
 
     def _command(self) -> Command:
         pipe = ("zstd", f"-{self._settings.level}", "--quiet", "--check", "--stdout") if self.packed else ()

@@ -29,13 +29,16 @@ def whole_copy(
 
 
 def _check_whole(archive: Archive, catalog: Catalog, keys: Sequence[Any], report: Report) -> None:
-    blob = archive.blobs["data"]
-    throttled, done = Throttled(report), 0
-    for chunk in packed(catalog, archive, blob, keys):
-        done += len(chunk)
-        share = blob.plain_size * done // max(blob.size, 1)
-        throttled(
-            lambda share=share: Progress(  # type: ignore[misc]
-                target=archive.target, phase="checking", done=share, total=blob.plain_size
+    total = sum(blob.plain_size for blob in archive.blobs.values())
+    throttled, before = Throttled(report), 0
+    for blob in archive.blobs.values():
+        done = 0
+        for chunk in packed(catalog, archive, blob, keys):
+            done += len(chunk)
+            share = before + blob.plain_size * done // max(blob.size, 1)
+            throttled(
+                lambda share=share: Progress(  # type: ignore[misc]
+                    target=archive.target, phase="checking", done=share, total=total
+                )
             )
-        )
+        before += blob.plain_size

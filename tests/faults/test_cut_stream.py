@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbguard import backup, discover, restore
+from dbguard import backup, discover, restore, restore_plan
 from dbguard.archive import Archive
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
@@ -76,7 +76,7 @@ class World:
         return outcome.archive
 
     def load(self, archive: Archive, database: str, name: str) -> None:
-        todo = restore.plan(archive, self.target, containers=self.containers, database=database, new_name=name)
+        todo = restore_plan.plan(archive, self.target, containers=self.containers, database=database, new_name=name)
         restore.restore(todo, containers=self.containers, catalogs=[self.catalog], settings=self.settings)
 
 

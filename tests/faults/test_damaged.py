@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dbguard import discover, restore
+from dbguard import discover, restore, restore_plan
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.containers import Containers
@@ -219,7 +219,7 @@ def test_any_cut_and_any_flipped_bit(stored: Stored, watched: Box) -> None:
     catalog = Catalog(open_storage(stored.vault.storage.as_uri()), stored.vault.state)
     target = discover.one(discover.discover(containers, options, [containers.inspect(watched.id)]), watched.target)
     archive = catalog.archive(catalog.find(stored.new.name).summary)
-    todo = restore.plan(archive, target, containers=containers, database="bulk", new_name="copy")
+    todo = restore_plan.plan(archive, target, containers=containers, database="bulk", new_name="copy")
     good = stored.data.read_bytes()
 
     def refused() -> None:

@@ -128,7 +128,7 @@ def test_a_dump_is_compressed_and_then_encrypted() -> None:
     intake.take(sql)
     intake.finish(())
     intake.close()
-    blob = intake.blob("data.sql.zst")
+    blob = intake.blob("data.sql.zst.age")
     assert (blob.key, blob.recipients) == ("data.sql.zst.age", (PUBLIC,))
     assert (blob.size, blob.plain_size) == (len(store.data), len(sql))
     assert b"".join(unpacked(opened([store.data], [ME], made_for=blob.recipients))) == sql

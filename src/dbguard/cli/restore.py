@@ -8,15 +8,17 @@ from pathlib import Path
 
 import click
 
+from dbguard.accounts import Loaded
 from dbguard.archive import Archive
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.copies import Copied
 from dbguard.encryption import identities
-from dbguard.errors import ArchiveDamaged, NotFound, StorageError, UsageError
+from dbguard.errors import ArchiveDamaged, NotFound, Partly, StorageError, UsageError
 from dbguard.model import Target, TargetName
-from dbguard.restore import RestorePlan, plan, restore
+from dbguard.restore import restore
+from dbguard.restore_plan import RestorePlan, plan
 from dbguard.suspicion import latest
 
 
@@ -28,6 +30,11 @@ from dbguard.suspicion import latest
 @click.option("--identity", type=click.Path(path_type=Path), help="The file of the private key, where it is encrypted.")
 @click.option("--into", metavar="TARGET", help="Load into this running database instead.")
 @click.option("--replace", is_flag=True, help="Drop databases of the same name first, with all they hold.")
+@click.option(
+    "--accounts/--no-accounts",
+    default=None,
+    help="Users, roles and grants too. By default where no database holds anything yet.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
@@ -42,6 +49,7 @@ def restore_command(
     identity: Path | None,
     into: str | None,
     replace: bool,
+    accounts: bool | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -66,6 +74,7 @@ def restore_command(
         containers=world.containers,
         database=old or None,
         new_name=new or None,
+        accounts=accounts,
     )
     for line in todo.lines():
         output.say(output.printable(line))
@@ -75,7 +84,7 @@ def restore_command(
         return
     _ask(todo, yes=yes, replace=replace)
     with output.progress() as report:
-        passed_over = restore(
+        restored = restore(
             todo,
             containers=world.containers,
             catalogs=found.catalogs,
@@ -84,9 +93,22 @@ def restore_command(
             replace_existing=replace,
             report=report,
         )
-    for what in passed_over:
+    for what in restored.passed_over:
         output.say(f"warning: another copy was used: {output.printable(what)}")
     output.say(f"restored {archive.id} into {todo.target.name}: every object that was saved is there")
+    if restored.accounts is not None:
+        _tell(restored.accounts)
+
+
+def _tell(accounts: Loaded) -> None:
+    """Raises Partly when some could not be loaded: the data is there all the same."""
+    output.say(f"accounts {len(accounts.created)} made, {len(accounts.existing)} were there and keep their password")
+    for failure in accounts.failed:
+        output.say(f"failed  {output.printable(failure)}")
+    if accounts.failed:
+        raise Partly(
+            f"the data is there, but {output.count(len(accounts.failed), 'account or grant')} could not be loaded"
+        )
 
 
 def _archive(world: World, wanted: str | None, archive_id: str | None) -> Copied:
@@ -152,4 +174,5 @@ def _facts(todo: RestorePlan) -> dict[str, object]:
         "databases": [{"from": saved.name, "to": name} for saved, name in todo.databases],
         "replaced": list(todo.replaced),
         "max_allowed_packet": todo.packet,
+        "accounts": todo.accounts,
     }

@@ -35,6 +35,7 @@ class Wish:
 
     databases: tuple[str, ...] = ()  # empty: all
     skip_invalid_views: bool = False
+    counts: bool = True
     adopt: bool = False
 
 
@@ -78,7 +79,7 @@ def back_up(
                 accounts = None if wish.databases else read(sql.session(containers, target), target.server)
                 blobs = [_store(accounts, round_, settings.level, keys)] if accounts and accounts.script else []
                 with round_.create(data := layout.data(encrypted=keys is not None)) as out:
-                    dump = Dump(target, containers, sessions, settings, found)
+                    dump = Dump(target, containers, sessions, settings, found, counts=wish.counts)
                     with contextlib.closing(Intake(out, packed=dump.packed, level=settings.level, keys=keys)) as intake:
                         dumped = dump.take(intake, held, _listener(target, before, report))
             archive = manifest.describe(

@@ -52,8 +52,16 @@ class Dump:
     """Of what was found on a target, into an intake. Raises DumpFailed, and what the storage raises."""
 
     def __init__(
-        self, target: Target, containers: Containers, sessions: Sessions, settings: Settings, found: Inventory
+        self,
+        target: Target,
+        containers: Containers,
+        sessions: Sessions,
+        settings: Settings,
+        found: Inventory,
+        *,
+        counts: bool = True,
     ) -> None:
+        self._counts = counts and settings.counts
         self._target = target
         self._sessions = sessions
         self._containers = containers
@@ -108,7 +116,7 @@ class Dump:
             gate.hear(message)
             if not message.startswith(_CHATTER):
                 process.messages.append(message)  # which keeps the last ones only
-            if gate.counting is not None and not counting and self._settings.counts:
+            if gate.counting is not None and not counting and self._counts:
                 limit = self._settings.count_limit.total_seconds()
                 counting.append(pool.submit(count, gate.counting, self._target.server, self._databases, limit))
             if len(unknown) < _SHOWN and not known(message):

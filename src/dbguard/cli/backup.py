@@ -30,6 +30,7 @@ def backup_command() -> None:
 @click.option("--project", help="The compose project; by default that of the working directory.")
 @click.option("--database", "databases", multiple=True, help="Only this database; makes a partial archive. Repeatable.")
 @click.option("--skip-invalid-views", is_flag=True, help="Leave out views that do not open; makes a partial archive.")
+@click.option("--no-counts", is_flag=True, help="Do not count the rows: `verify` can then compare less.")
 @click.option("--adopt", is_flag=True, help="Take over a folder that another engine's archives are in.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 @click.pass_context
@@ -40,6 +41,7 @@ def now(
     project: str | None,
     databases: tuple[str, ...],
     skip_invalid_views: bool,
+    no_counts: bool,
     adopt: bool,
     as_json: bool,
 ) -> None:
@@ -51,7 +53,7 @@ def now(
     dbguard backup now db --database shop
     """
     world = World(ctx, project)
-    wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, adopt=adopt)
+    wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, counts=not no_counts, adopt=adopt)
     sought: list[Callable[[], Target]] = [partial(world.target, name) for name in targets]
     sought = sought or [partial(reachable, seen) for seen in meant(_in_scope(world))]
     done, failed = _each(world, sought, wish)

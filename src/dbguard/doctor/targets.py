@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from dbguard.discover import is_data_folder
 from dbguard.doctor.findings import Finding, failed, ok, warning
+from dbguard.engines import ENGINES
 from dbguard.model import Sighting
+from dbguard.sql import missing_grant
 
 
 def look(sightings: Sequence[Sighting]) -> Iterator[Finding]:
@@ -40,6 +42,12 @@ def _target(seen: Sighting, about: str) -> Finding:
             about,
             f"its archives are partial: {'; '.join(server.blind_spots)}",
             hint=f"grant {server.account} what is missing, or let dbguard log in as root",
+        )
+    if missing := sorted(ENGINES[server.engine].exact_privileges(server) - server.privileges):
+        return warning(
+            about,
+            "its backups may lack their exact position and the numbers of rows",
+            hint=f"{missing_grant(missing, server.account)}, or let dbguard log in as root",
         )
     where = "in its container" if seen.target.programs.zstd else "here, as its container has no zstd"
     return ok(about, f"{server.engine} {server.version}, all of it can be seen; compressed {where}")

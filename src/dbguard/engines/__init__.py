@@ -22,8 +22,6 @@ class Engine(Protocol):
     identity_file: str
     """In the data directory: made with it and never changed, so it tells this volume from any other."""
 
-    backup_privileges: tuple[str, ...]
-    """On *.*, for a backup that knows its position and cannot meet a change of its tables."""
     tables_by_id: str
     """A query (name, number): a table that is emptied, rebuilt or renamed has another number under its name."""
 
@@ -48,6 +46,10 @@ class Engine(Protocol):
     def obstacle(self, server: Server, kind: ObjectKind, text: str, sql_mode: str) -> str | None:
         """Why a routine, trigger or event with this text, made under this sql_mode, cannot be dumped and loaded
         again; None when it can."""
+        ...
+
+    def exact_privileges(self, server: Server) -> frozenset[str]:
+        """On *.*, for a backup that knows its position and during which nobody changes tables."""
         ...
 
     def ddl_guard(self, server: Server) -> DdlGuard | None:

@@ -22,7 +22,6 @@ class MariaDB(MySQL):
 
     name = "mariadb"
     identity_file = "aria_log_control"
-    backup_privileges = ("RELOAD", "LOCK TABLES", "PROCESS", "BINLOG MONITOR")
     tables_by_id = "SELECT name, table_id FROM information_schema.innodb_sys_tables"
 
     def identity(self, data: bytes) -> str:
@@ -42,6 +41,10 @@ class MariaDB(MySQL):
         if kind == "event" and ";;" in text and version_number(server.version) < (11, 8):
             return "its text holds ';;'"
         return None
+
+    def exact_privileges(self, server: Server) -> frozenset[str]:
+        position = "BINLOG MONITOR" if version_number(server.version) >= (10, 5) else "REPLICATION CLIENT"
+        return frozenset({"RELOAD", "LOCK TABLES", "PROCESS", position})
 
     def ddl_guard(self, server: Server) -> DdlGuard | None:
         """The same as the first two stages of its own backup. Measured on 10.11.18 and 11.8.9: rows of InnoDB are

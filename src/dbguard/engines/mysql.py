@@ -20,6 +20,7 @@ _HARMLESS = re.compile(
 )
 
 
+_LOOKS = ("LOCK TABLES", "PROCESS")
 _EVENTS = (
     "SELECT event_name FROM information_schema.events "
     "WHERE status = 'ENABLED' AND @@GLOBAL.event_scheduler = 'ON' LIMIT 1"
@@ -31,7 +32,6 @@ class MySQL:
 
     name = "mysql"
     identity_file = "auto.cnf"
-    backup_privileges: tuple[str, ...] = ("BACKUP_ADMIN", "LOCK TABLES", "PROCESS", "REPLICATION CLIENT")
     tables_by_id = "SELECT name, table_id FROM information_schema.innodb_tables"
 
     def identity(self, data: bytes) -> str:
@@ -102,6 +102,11 @@ class MySQL:
             return "its text holds ';;'"
         backslash = "NO_BACKSLASH_ESCAPES" not in sql_mode
         return "its text ends in a line comment" if ends_in_comment(text, backslash=backslash) else None
+
+    def exact_privileges(self, server: Server) -> frozenset[str]:
+        return frozenset(
+            {"BACKUP_ADMIN" if version_number(server.version) >= (8, 0) else "REPLICATION CLIENT", *_LOOKS}
+        )
 
     def ddl_guard(self, server: Server) -> DdlGuard | None:
         """LOCK INSTANCE FOR BACKUP lets rows be written and keeps tables and accounts as they are. Measured on 9.7.4:

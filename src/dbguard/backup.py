@@ -75,13 +75,14 @@ def back_up(
         with _all_or_nothing(round_):
             sessions = Sessions(containers, target)
             with tables_held(sessions, target, settings.block_ddl) as held:
-                found = _what(target, containers, wish)
+                asking = held.asking(containers, target)
+                found = _what(target, asking, wish)
                 accounts = None if wish.databases else read(sql.session(containers, target), target.server)
                 blobs = [_store(accounts, round_, settings.level, keys)] if accounts and accounts.script else []
                 with round_.create(data := layout.data(encrypted=keys is not None)) as out:
                     dump = Dump(target, containers, sessions, settings, found, counts=wish.counts)
                     with contextlib.closing(Intake(out, packed=dump.packed, level=settings.level, keys=keys)) as intake:
-                        dumped = dump.take(intake, held, _listener(target, before, report))
+                        dumped = dump.take(intake, held, asking, _listener(target, before, report))
             archive = manifest.describe(
                 target,
                 archive_id=archive_id,
@@ -126,9 +127,9 @@ def _before(round_: Round, target: Target) -> list[Stored]:
 # --- what to dump ---
 
 
-def _what(target: Target, containers: Containers, wish: Wish) -> Inventory:
+def _what(target: Target, asking: sql.Asking, wish: Wish) -> Inventory:
     """The databases to dump, with the views to leave out. Raises when something in them cannot be dumped."""
-    found = inventory.take(sql.session(containers, target), target.server)
+    found = inventory.take(asking, target.server)
     names = [database.name for database in found.databases]
     if missing := sorted(set(wish.databases) - set(names)):
         raise NotFound(f"{target.name}: there is no database {', '.join(missing)}")

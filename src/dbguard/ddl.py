@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 from dbguard import sql
-from dbguard.connections import Connection, Sessions
+from dbguard.connections import Asked, Connection, Sessions
+from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.engines.words import DdlGuard
 from dbguard.errors import DumpFailed, QueryFailed
 from dbguard.model import Target
-from dbguard.sql import Session
+from dbguard.sql import Asking
 
 Mode = Literal["auto", "always", "never"]
 _WAIT = 10
@@ -34,14 +35,17 @@ _PASSING = ("mysql/", "sys/", "information_schema/", "performance_schema/")
 class Held:
     """Others cannot change tables while this lives, unless `why_not` says why they can."""
 
-    def __init__(self, session: Connection | None, why_not: str = "") -> None:
+    def __init__(self, session: Connection, why_not: str) -> None:
         self.why_not = why_not
         self._session = session
 
+    def asking(self, containers: Containers, target: Target) -> Asking:
+        """Whom to ask what the tables are like, as long as this lives."""
+        return Asked(self._session) if self._session.way == "tunnel" else sql.session(containers, target)
+
     def check(self) -> None:
-        """Raises SessionLost when the session is gone that held them: since then everybody could go on."""
-        if self._session is not None:
-            self._session.query("DO 0")
+        """Raises SessionLost when the session is gone: since then everybody could change them."""
+        self._session.query("DO 0")
 
 
 @contextlib.contextmanager
@@ -49,7 +53,7 @@ def tables_held(sessions: Sessions, target: Target, mode: Mode) -> Iterator[Held
     """Raises DumpFailed when they must be held (`always`) and cannot be, SessionLost when they were not to the end."""
     with sessions.open() as session:
         why_not = _why_not(session, target, mode)
-        held = Held(None, why_not) if why_not else Held(session)
+        held = Held(session, why_not)
         if why_not and mode == "always":
             raise DumpFailed(f"{target.name}: its tables cannot be kept from changing: {why_not}")
         yield held
@@ -86,7 +90,7 @@ def _refused(session: Connection, guard: DdlGuard) -> str:
 class Generations:
     """Which table stood behind each name when this was made."""
 
-    def __init__(self, session: Session, target: Target) -> None:
+    def __init__(self, session: Asking, target: Target) -> None:
         engine = ENGINES[target.server.engine]
         self._question = engine.tables_by_id if "PROCESS" in target.server.privileges else _BY_DATE
         self._session = session

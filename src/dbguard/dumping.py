@@ -76,10 +76,10 @@ class Dump:
         """It is compressed inside the container where it can be: the stream out of it is the slowest part."""
         return self._settings.compression != "client" and self._target.programs.zstd
 
-    def take(self, intake: Intake, held: Held, listener: Listener) -> Dumped:
+    def take(self, intake: Intake, held: Held, asking: sql.Asking, listener: Listener) -> Dumped:
         session = sql.session(self._containers, self._target)
         names = [database.name for database in self._databases]
-        generations = Generations(session, self._target)
+        generations = Generations(asking, self._target)
         with ThreadPoolExecutor(2) as pool, Gate(self._sessions, self._target, self._databases) as gate:
             defined = pool.submit(definitions, session, names)
             gate.close()

@@ -89,15 +89,14 @@ class Gate:
         self.why_not = "others were writing for too long: the tables could not be locked"
 
     def hear(self, message: str) -> None:
-        """What the dump says. At the word that its snapshot is open, the others may write again. Raises SessionLost
-        when the locks had gone before."""
+        """What the dump says. At the word that its snapshot is open, the others may write again: it began behind the
+        closed gate, which is still closed. Raises SessionLost when it is not."""
         if not message.startswith(_SNAPSHOT_IS_OPEN):
             return
         with self._turn:
             if self._locking is not None:
                 self._timer.cancel()
-                listed = self._is_listed(self._locking)
-                self._open(self._locking, "" if listed else "the server does not list the dump's snapshot")
+                self._open(self._locking, "")
 
     def _closed(self, counting: Connection) -> bool:
         """Raises QueryFailed when something else than a lock is in the way."""
@@ -124,18 +123,6 @@ class Gate:
         self._timer = threading.Timer(_left(end), self._give_up, [f"the dump took longer than {HOLD:g} s to begin"])
         self._timer.daemon = True
         self._timer.start()
-
-    def _is_listed(self, locking: Connection) -> bool:
-        """The dump's transaction is younger than the lock: a session's number is never given twice. The list may be
-        0.1 s old (innodb_trx, MySQL manual)."""
-        if "PROCESS" not in self._target.server.privileges:
-            return True
-        question = f"SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id > {locking.number} LIMIT 1"
-        for _ in range(3):
-            if locking.query(question, timeout=LOCK_WAIT):
-                return True
-            time.sleep(0.11)
-        return False
 
     def _give_up(self, why_not: str) -> None:
         with self._turn, contextlib.suppress(QueryFailed):

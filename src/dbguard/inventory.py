@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dbguard.archive import Database, ObjectKind, Table
 from dbguard.model import Server
 from dbguard.obstacles import Obstacle, columns, invalid_views, texts
-from dbguard.sql import Row, Session, quoted
+from dbguard.sql import Asking, Row, quoted
 
 _SYSTEM_DATABASES = {
     "mysql",
@@ -63,7 +63,7 @@ class Inventory:
         )
 
 
-def take(session: Session, server: Server) -> Inventory:
+def take(session: Asking, server: Server) -> Inventory:
     """Asks the server what there is, in a few short sessions; minutes only with very many tables."""
     schemas, tables, routines, triggers, events = session.query(*_QUESTIONS, timeout=600.0)
     names, unloadable = columns(session, [row[0] for row in schemas if is_user_database(row[0])])

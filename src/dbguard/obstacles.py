@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dbguard.archive import ObjectKind
 from dbguard.engines import ENGINES
 from dbguard.model import Server
-from dbguard.sql import Row, Session, quoted
+from dbguard.sql import Asking, Row, quoted
 
 _SUSPICIOUS = tuple(
     f"SELECT {kind}_schema, {kind}_name, {word} FROM information_schema.{kind}s "
@@ -54,7 +54,7 @@ class Obstacle:
         return f"{self.database}.{self.name} ({self.why})"
 
 
-def texts(session: Session, server: Server, names: Sequence[str]) -> Iterator[Obstacle]:
+def texts(session: Asking, server: Server, names: Sequence[str]) -> Iterator[Obstacle]:
     """Routines, triggers and events whose text the dump program cannot carry. The text is that of SHOW CREATE: in
     information_schema the strings inside it have lost their escapes."""
     found = session.query(*_SUSPICIOUS, timeout=600.0)
@@ -67,7 +67,7 @@ def texts(session: Session, server: Server, names: Sequence[str]) -> Iterator[Ob
             yield Obstacle(database=schema, name=name, why=why)
 
 
-def columns(session: Session, names: Sequence[str]) -> tuple[list[str], list[Obstacle]]:
+def columns(session: Asking, names: Sequence[str]) -> tuple[list[str], list[Obstacle]]:
     """The order in which the databases must be loaded, and the columns that no order helps."""
     rows = [row for row in session.query(_COLUMNS, timeout=600.0)[0] if row[0] in names]
     borrowed = [
@@ -85,7 +85,7 @@ def columns(session: Session, names: Sequence[str]) -> tuple[list[str], list[Obs
     return order, [*late, *_members(session, [row for row in rows if row[3] in {"enum", "set"}])]
 
 
-def _members(session: Session, columns: Sequence[Row]) -> Iterator[Obstacle]:
+def _members(session: Asking, columns: Sequence[Row]) -> Iterator[Obstacle]:
     """SHOW CREATE TABLE turns four-byte characters in the members of an ENUM or SET into question marks (measured on
     MySQL 9.7.4, MariaDB 10.11.18 and 11.8.9): a row that holds such a member would come back empty."""
     questions = [
@@ -98,7 +98,7 @@ def _members(session: Session, columns: Sequence[Row]) -> Iterator[Obstacle]:
             yield Obstacle(database=schema, name=f"{table}.{column}", why=why)
 
 
-def invalid_views(session: Session, views: Sequence[View]) -> tuple[Obstacle, ...]:
+def invalid_views(session: Asking, views: Sequence[View]) -> tuple[Obstacle, ...]:
     """Views that a dump ends at (1356), or that it writes and no server loads again.
 
     A view whose own definer is missing dumps and loads; one that selects from such a view dumps, but its
@@ -116,9 +116,7 @@ def invalid_views(session: Session, views: Sequence[View]) -> tuple[Obstacle, ..
     )
 
 
-def _with_missing_definer(
-    session: Session, failing: Mapping[tuple[str, str], tuple[int, str]]
-) -> list[tuple[str, str]]:
+def _with_missing_definer(session: Asking, failing: Mapping[tuple[str, str], tuple[int, str]]) -> list[tuple[str, str]]:
     """Those of the failing views that fail because their own definer is missing."""
     views, accounts = session.query(
         "SELECT table_schema, table_name, definer, view_definition FROM information_schema.views",

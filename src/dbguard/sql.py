@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from typing import Protocol
 
 from dbguard.command import Command
 from dbguard.containers import Containers
@@ -31,9 +32,21 @@ _AT_LINE = re.compile(r"^ERROR (\d+) \(\w+\) at line (\d+): (.*)")
 _SERVER_ERROR = re.compile(r"ERROR (\d+) \((\w+)\)(?: at line \d+)?: (.*)")
 
 
+class Asking(Protocol):
+    """Who can be asked about one server."""
+
+    def query(self, *statements: str, timeout: float = 60.0) -> list[list[Row]]:
+        """The rows of each statement; NULL arrives as the text NULL. Raises QueryFailed with the server's words."""
+        ...
+
+    def failures(self, statements: Sequence[str], timeout: float = 600.0) -> dict[int, tuple[int, str]]:
+        """Runs them all, whatever fails; error number and the server's words by the statement's position."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Asks one server with one login. Every question is a session of its own on the server."""
+    """Asks with one login. Every question is a session of its own on the server."""
 
     containers: Containers
     container: str
@@ -41,7 +54,7 @@ class Session:
     login: Login
 
     def query(self, *statements: str, timeout: float = 60.0) -> list[list[Row]]:
-        """The rows of each statement; NULL arrives as the text NULL. Raises QueryFailed with the server's words."""
+        """See Asking."""
         if not statements:
             return []
         command = Command(argv=self.argv, login=self.login, feed=True)
@@ -58,7 +71,7 @@ class Session:
         self.query(*statements)
 
     def failures(self, statements: Sequence[str], timeout: float = 600.0) -> dict[int, tuple[int, str]]:
-        """Runs them all, whatever fails; error number and the server's words by the statement's position."""
+        """See Asking."""
         if not statements:
             return {}
         command = Command(argv=(*self.argv, "--force"), login=self.login, feed=True)

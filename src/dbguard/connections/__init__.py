@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ from dbguard import sql
 from dbguard.connections.client import ClientConnection
 from dbguard.connections.tunnel import TunnelConnection, account_of
 from dbguard.containers import Containers
-from dbguard.errors import DbguardError, QueryFailed
+from dbguard.errors import DbguardError, QueryFailed, SessionLost
 from dbguard.model import Target
 from dbguard.sql import Row
 
@@ -94,6 +94,30 @@ class Sessions:
             unless_kept.pop_all()
             self._open = again
             return tunnel
+
+
+class Asked:
+    """A session that stays, with the questions of one that does not: 0.5 ms each instead of 70. Only for the tunnel,
+    which survives an error."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def query(self, *statements: str, timeout: float = 60.0) -> list[list[Row]]:
+        """See sql.Asking."""
+        return [self._connection.query(statement, timeout=timeout) for statement in statements]
+
+    def failures(self, statements: Sequence[str], timeout: float = 600.0) -> dict[int, tuple[int, str]]:
+        """See sql.Asking."""
+        found: dict[int, tuple[int, str]] = {}
+        for at, statement in enumerate(statements):
+            try:
+                self._connection.query(statement, timeout=timeout)
+            except QueryFailed as error:
+                if isinstance(error, SessionLost) or error.number is None:
+                    raise
+                found[at] = (error.number, str(error))
+        return found
 
 
 def connect(containers: Containers, target: Target) -> Connection:

@@ -36,7 +36,7 @@ LAYERS = """
     owners reader
     sections past
     schedule encryption engines storages process checker cache
-    argv command retention freshness sqldump stream report
+    argv command frames retention freshness sqldump stream report
     suspicion
     layout pulse
     pflag archive state logs ping

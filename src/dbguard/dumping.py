@@ -70,6 +70,7 @@ class Dump:
         skip = [(view.database, view.name) for view in found.invalid_views]
         self._argv = ENGINES[target.server.engine].dump(target.programs.dump, target.server, self._databases, skip)
         self._remarks: list[str] = []
+        self._snapshot = datetime.now(UTC)
 
     @property
     def packed(self) -> bool:
@@ -82,8 +83,6 @@ class Dump:
         generations = Generations(asking, self._target)
         with ThreadPoolExecutor(2) as pool, Gate(self._sessions, self._target, self._databases) as gate:
             defined = pool.submit(definitions, session, names)
-            gate.close()
-            snapshot = datetime.now(UTC)
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker
             fingerprints = defined.result()
@@ -100,7 +99,7 @@ class Dump:
         found = counts.of(self._databases)
         return Dumped(
             databases=tuple(replace(one, definitions=fingerprints.get(one.name, {})) for one in found),
-            snapshot=snapshot,
+            snapshot=self._snapshot,
             marker=marker,
             options=self._argv[1:],
             remarks=tuple(self._remarks),
@@ -126,6 +125,8 @@ class Dump:
             stall = self._settings.stall.total_seconds()
             with self._containers.start(self._target.container.id, self._command(), stall=stall) as process:
                 process.on_message = hear
+                gate.close()  # as late as can be: writers wait from here until the program has begun
+                self._snapshot = datetime.now(UTC)
                 for chunk in _checked(process.output(), held):
                     intake.take(chunk)
                     listener(intake)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +19,8 @@ from typing import Self
 
 from dbguard.command import Command
 from dbguard.errors import DbguardError, ExecFailed
+from dbguard.frames import STDERR, Frames
 
-_STDERR = 2
 _RECEIVE = 1 << 20
 _BATCH = 256 << 10
 _LINE = 4096
@@ -36,41 +35,9 @@ class ExecState:
     exit_code: int | None
 
 
-class Frames:
-    """Unpacks the engine's multiplexed stream: frames of 8 bytes of header (kind, length) and a payload.
-
-    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
-    """
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._kind = 0
-        self._left = 0
-
-    def feed(self, data: memoryview) -> Iterator[tuple[int, bytes]]:
-        position = 0
-        while position < len(data):
-            if self._left:
-                payload = bytes(data[position : position + self._left])
-                self._left -= len(payload)
-                position += len(payload)
-                yield self._kind, payload
-                continue
-            missing = 8 - len(self._head)
-            self._head += bytes(data[position : position + missing])
-            position += missing
-            if len(self._head) == 8:
-                self._kind, self._left = struct.unpack(">BxxxL", self._head)
-                self._head = b""
-
-    @property
-    def whole(self) -> bool:
-        """No frame is half read."""
-        return not self._head and not self._left
-
-
 class Process:
-    """A context manager: leaving it before the program has ended stops the program inside the container."""
+    """A context manager: leaving it before the program has ended stops the program inside the container. The program
+    starts when its output is asked for."""
 
     def __init__(
         self,
@@ -97,8 +64,6 @@ class Process:
 
     def __enter__(self) -> Self:
         self._connection.settimeout(None)  # docker-py leaves 60 s, which a slow statement outlasts
-        with contextlib.suppress(ConnectionError):  # it has ended already: how, `output` finds out
-            self._connection.sendall(self._command.first_line)
         return self
 
     def __exit__(
@@ -120,6 +85,7 @@ class Process:
         Raises ExecFailed when the stream is cut, silent for too long, or any program did not end with 0.
         The iterator's end is the proof that all went well.
         """
+        self._begin()
         batch: list[bytes] = []
         size = 0
         for data in self._exchange(iter(stdin)):
@@ -131,6 +97,11 @@ class Process:
         self._settle()
         if batch:
             yield b"".join(batch)
+
+    def _begin(self) -> None:
+        """The script waits for its first line; the program starts now."""
+        with contextlib.suppress(ConnectionError):  # it has ended already: how, the end of the stream tells
+            self._connection.sendall(self._command.first_line)
 
     def _exchange(self, stdin: Iterator[bytes]) -> Iterator[bytes]:
         """Reads and writes as the other side allows, until it ends the stream."""
@@ -162,6 +133,7 @@ class Process:
         closed the program's stdin ends, and `stall` seconds without a byte from then on are too many. However the
         stream ends, `local` ends first. Raises ExecFailed like `output`.
         """
+        self._begin()
         waiting = {self._connection: memoryview(b""), local: memoryview(b"")}
         fed = True
         while True:
@@ -197,7 +169,7 @@ class Process:
 
     def _stdout(self, data: memoryview) -> Iterator[bytes]:
         for kind, payload in self._frames.feed(data):
-            if kind == _STDERR:
+            if kind == STDERR:
                 self._hear(payload)
             else:
                 yield payload

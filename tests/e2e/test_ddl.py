@@ -94,8 +94,15 @@ class Pause:
 
     server: Server
 
+    def is_half(self) -> bool:
+        return self._sh("[ ! -e /tmp/test-half ] || echo yes") == b"yes\n"
+
     def wait(self) -> None:
-        wait_until(lambda: self._sh("[ ! -e /tmp/test-half ] || echo yes") == b"yes\n", "the dump begins", 30)
+        wait_until(self.is_half, "the dump begins", 30)
+
+    def again(self) -> None:
+        """For one more dump."""
+        self._sh("rm -f /tmp/test-half /tmp/test-go")
 
     def go_on(self) -> None:
         self._sh(": >/tmp/test-go")
@@ -310,3 +317,251 @@ def test_change_behind_the_snapshot(
         assert NOT_HELD in done.err
         [archive] = dbguard.archives()
         assert_whole(before, loaded(server, dbguard, archive), dbguard.manifest())
+
+
+# --- a storm of changes ---
+
+FIXED = ("z_copy", "z_inplace", "z_force", "z_optimize")
+STORM: dict[str, Sequence[str]] = {
+    "copy": ["ALTER TABLE z_copy ADD COLUMN x INT, ALGORITHM=COPY", "ALTER TABLE z_copy DROP COLUMN x, ALGORITHM=COPY"],
+    "inplace": ["ALTER TABLE z_inplace ADD INDEX (v), ALGORITHM=INPLACE", "ALTER TABLE z_inplace DROP INDEX v"],
+    "force": ["ALTER TABLE z_force FORCE"],
+    "optimize": ["OPTIMIZE TABLE z_optimize"],
+    "swap": ["RENAME TABLE b_left TO t_swap, z_right TO b_left, t_swap TO z_right"],
+    "truncate": [
+        "UPDATE m_state SET there = 0 WHERE name = 'z_truncated'",
+        "TRUNCATE TABLE z_truncated",
+        "BEGIN; INSERT INTO z_truncated SELECT * FROM m_model; "
+        "UPDATE m_state SET there = 1 WHERE name = 'z_truncated'; COMMIT",
+    ],
+    "drop": [
+        "UPDATE m_state SET there = 0 WHERE name = 'z_dropped'",
+        f"DROP TABLE z_dropped; CREATE TABLE z_dropped {SHAPE}",
+        "BEGIN; INSERT INTO z_dropped SELECT * FROM m_model; "
+        "UPDATE m_state SET there = 1 WHERE name = 'z_dropped'; COMMIT",
+    ],
+    "new": [f"CREATE TABLE z_new {SHAPE}", "INSERT INTO z_new SELECT * FROM m_model", "DROP TABLE z_new"],
+}
+"""By what each thread does. `m_state` says, in the snapshot itself, which tables have all their rows."""
+BYSTANDERS: dict[str, Sequence[str]] = {
+    "read": [f"SELECT COUNT(*) FROM {name}" for name in FIXED],
+    "write": [f"UPDATE {name} SET id = id WHERE id = 1" for name in FIXED],
+}
+STATE = "CREATE TABLE m_state (id INT PRIMARY KEY, name VARCHAR(30), v VARCHAR(9) DEFAULT '', there INT) ENGINE=InnoDB;"
+STORMY = (
+    tables(*FIXED, "b_left", "z_right", "z_truncated", "z_dropped", "m_model")
+    + STATE
+    + "INSERT INTO m_state (id, name, there) VALUES (1, 'z_truncated', 0), (2, 'z_dropped', 0)"
+)
+
+
+@dataclass(frozen=True)
+class Storm:
+    """A server in a storm, and how a backup of it is taken."""
+
+    server: Server
+    dbguard: Dbguard
+    pause: Pause
+    before: Contents
+
+    def backup(self, environment: Mapping[str, str], *, seconds: float) -> tuple[Result, Others]:
+        """The dump stops in its middle for so long."""
+        self.pause.again()
+        with (
+            Others(self.server, STORM | BYSTANDERS) as others,
+            running(self.dbguard, self.server, environment) as backup,
+        ):
+            wait_until(lambda: backup.done() or self.pause.is_half(), "the dump begins, or is refused", 60)
+            time.sleep(seconds)
+            self.pause.go_on()
+            done = backup.result()
+        return done, others
+
+    def assert_whole(self, archive: Path, manifest: Any) -> None:
+        """In a server of its own kind, emptied for it."""
+        after = loaded(self.server, self.dbguard, archive)
+        assert_whole({name: self.before[name] for name in (*FIXED, "m_slow", "m_model")}, after, manifest)
+        assert set(counted(manifest)) <= set(after)
+        swapped = ("b_left", "z_right")
+        assert sorted(after[name] for name in swapped) == sorted(self.before[name] for name in swapped)
+        flags = self.server.sql("SELECT name, there FROM d.m_state").splitlines()
+        full = [name for name, there in (line.split("\t") for line in flags) if there == "1"]
+        assert [name for name in full if after[name] != self.before["m_model"]] == []
+
+
+@pytest.fixture
+def storm(server: Server, dbguard: Dbguard, pause: Pause) -> Storm:
+    server.sql(STORMY)
+    return Storm(server, dbguard, pause, contents(server))
+
+
+def test_storm_waits_for_a_guarded_backup(storm: Storm) -> None:
+    done, others = storm.backup({}, seconds=3)
+    done.succeeded()
+    assert NOT_HELD not in done.err
+    assert {name: waits for name in STORM if (waits := max(others.waits[name])) < 3} == {}, "nobody kept them waiting"
+    assert others.longest("read", "write") < 3, others.longest("read", "write")
+    storm.assert_whole(storm.dbguard.archives()[-1], storm.dbguard.manifest())
+
+
+@pytest.mark.parametrize("counts", ["true", "false"])
+def test_storm_over_an_unguarded_backup(storm: Storm, counts: str) -> None:
+    done, _ = storm.backup(NEVER | {"DBGUARD_COUNTS": counts}, seconds=1)
+    if done.code == 0:
+        storm.assert_whole(storm.dbguard.archives()[-1], storm.dbguard.manifest())
+    else:
+        assert_refused(done, storm.dbguard, "z_", "b_")
+
+
+def test_who_uses_a_table_does_not_wait_for_who_wants_to_change_it(
+    server: Server, dbguard: Dbguard, pause: Pause
+) -> None:
+    """Whoever waits to change a table lets nobody past; a dump lets go of each table that it has written for that."""
+    server.sql(tables("b_first", "z_last"))
+    with running(dbguard, server, NEVER) as backup, Client(server) as changing, Client(server) as using:
+        pause.wait()
+        time.sleep(1)  # the rows are counted
+        with ThreadPoolExecutor(1) as pool:
+            changed = pool.submit(changing.say, "ALTER TABLE b_first ADD COLUMN x INT, ALGORITHM=COPY")
+            time.sleep(0.5)
+            threading.Timer(6, pause.go_on).start()
+            waited = using.say("SELECT COUNT(*) FROM b_first")
+            backup.result()
+            assert (waited < 3, changed.result() < 3) == (True, True), (waited, changed.result())
+
+
+# --- who stands by ---
+
+TICKS = """
+CREATE DATABASE d; USE d; {slow}
+CREATE TABLE z_ticks (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(9)) ENGINE=InnoDB;
+CREATE EVENT tick ON SCHEDULE EVERY 1 SECOND {state} DO INSERT INTO d.z_ticks (v) VALUES ('tick');
+SET GLOBAL event_scheduler = ON;
+"""
+
+
+@pytest.fixture
+def scheduler(server: Server) -> Iterator[None]:
+    """Is set back."""
+    before = server.sql("SELECT @@GLOBAL.event_scheduler").strip()
+    yield
+    server.sql(f"SET GLOBAL event_scheduler = {before}; DROP DATABASE IF EXISTS d")
+
+
+def ticks(server: Server) -> int:
+    return int(server.sql("SELECT COUNT(*) FROM d.z_ticks"))
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+@pytest.mark.usefixtures("scheduler")
+def test_events_run_on(server: Server, dbguard: Dbguard, pause: Pause, mode: str) -> None:
+    """MySQL's guard would stop them, so they are asked for; MariaDB's does not."""
+    server.sql(TICKS.format(slow=SLOW_TABLE, state="ENABLE"))
+    with running(dbguard, server, {"DBGUARD_BLOCK_DDL": mode}) as backup:
+        pause.wait()
+        time.sleep(1.5)  # one may be on its way
+        first = ticks(server)
+        time.sleep(4)
+        ticked = ticks(server) - first
+        pause.go_on()
+        done = backup.result().succeeded()
+    stopped = server.family == "mysql" and mode == "always"
+    assert (ticked == 0) if stopped else (ticked >= 2), ticked
+    told = [one for one in dbguard.manifest()["warnings"] if NOT_HELD in one]
+    assert [("events would not run" in one) for one in told] == [True] * (server.family == "mysql" and mode == "auto")
+    assert (NOT_HELD in done.err) == bool(told)
+
+
+@MYSQL
+@pytest.mark.usefixtures("scheduler")
+@pytest.mark.parametrize(("state", "more"), [("DISABLE", ""), ("ENABLE", "SET GLOBAL event_scheduler = OFF")])
+def test_events_that_do_not_run_stand_by_nobody(server: Server, dbguard: Dbguard, state: str, more: str) -> None:
+    server.sql(TICKS.format(slow=SLOW_TABLE, state=state) + more)
+    done = dbguard("backup", "now", server.target).succeeded()
+    assert NOT_HELD not in done.err
+
+
+@MARIADB
+@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_writers_into_what_is_not_transactional(
+    server: Server, dbguard: Dbguard, pause: Pause, engine: str, mode: str
+) -> None:
+    server.sql(tables("z_last") + f"CREATE TABLE z_loose (id INT, v VARCHAR(9)) ENGINE={engine}")
+    writing = {"loose": ["INSERT INTO z_loose VALUES (1, '')"], "other": ["UPDATE z_last SET v = 'x' WHERE id = 1"]}
+    with Others(server, writing) as others, running(dbguard, server, {"DBGUARD_BLOCK_DDL": mode}) as backup:
+        pause.wait()
+        time.sleep(4)
+        pause.go_on()
+        done = backup.result().succeeded()
+    assert others.longest("other") < 3, others.longest("other")
+    if mode == "always":
+        assert NOT_HELD not in done.err
+        assert others.longest("loose") > 3, others.longest("loose")
+    else:
+        [told] = [one for one in dbguard.manifest()["warnings"] if NOT_HELD in one]
+        assert "not transactional" in told
+        assert others.longest("loose") < 3, others.longest("loose")
+
+
+# --- who may not, or has to wait ---
+
+
+def test_missing_privilege_is_named(server: Server, dbguard: Dbguard) -> None:
+    server.sql(tables("z_last"))
+    login = limited(server, "PROCESS")
+    privilege = {"mysql": "BACKUP_ADMIN", "mariadb": "RELOAD"}[server.family]
+    grant = f"GRANT {privilege} ON *.* TO 'backup'@'localhost' is missing"
+    done = dbguard("backup", "now", server.target, environment=login).succeeded()
+    assert (NOT_HELD in done.err, grant in done.err) == (True, True), done.err
+    assert [grant in one for one in dbguard.manifest()["warnings"] if NOT_HELD in one] == [True]
+    assert dbguard.manifest()["complete"] is True
+    done = dbguard("backup", "now", server.target, environment=login | ALWAYS)
+    assert (done.code, grant in done.err, len(dbguard.archives())) == (1, True, 1), done.err
+    server.sql(f"GRANT {privilege} ON *.* TO backup@localhost")
+    done = dbguard("backup", "now", server.target, environment=login | ALWAYS).succeeded()
+    assert NOT_HELD not in done.err
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_change_that_had_begun_before(server: Server, dbguard: Dbguard, mode: str) -> None:
+    """It waits for a reader, as a long one waits for its disk."""
+    server.sql(tables("z_last", "z_other"))
+    before = contents(server)
+    with Client(server) as reading, Client(server) as changing, ThreadPoolExecutor(2) as pool:
+        reading.say("BEGIN; SELECT COUNT(*) FROM z_last")
+        changed = pool.submit(changing.say, "ALTER TABLE z_last ADD COLUMN x INT, ALGORITHM=COPY")
+        wait_until(lambda: "metadata lock" in server.sql("SHOW PROCESSLIST"), "the change waits for its reader")
+        ended = pool.submit(lambda: (time.sleep(16), reading.say("COMMIT")))
+        start = time.monotonic()
+        done = dbguard("backup", "now", server.target, environment={"DBGUARD_BLOCK_DDL": mode}, timeout=120)
+        took = time.monotonic() - start
+        ended.result()
+        assert changed.result() >= 15
+    print(f"{server.kind} {mode}: exit {done.code} after {took:.1f} s: {done.err}")
+    if done.code != 0:
+        assert_refused(done, dbguard, "z_last", "changing a table for 10 seconds")
+        return
+    assert server.family == "mariadb" or "changing a table for 10 seconds" in done.err, done.err
+    assert_whole(before, loaded(server, dbguard, dbguard.archives()[-1]), dbguard.manifest())
+
+
+@pytest.mark.parametrize("seconds", [3, 14])
+def test_two_at_once(server: Server, dbguard: Dbguard, pause: Pause, tmp_path: Path, seconds: int) -> None:
+    """Of two hosts that do not know each other. MariaDB lets one session at a time hold its tables."""
+    server.sql(tables("b_first", "z_last"))
+    before = contents(server)
+    (tmp_path / "other").mkdir()
+    other = Dbguard(tmp_path / "other")
+    with running(dbguard, server, {}) as one, running(other, server, {}) as two:
+        pause.wait()
+        time.sleep(seconds)
+        pause.go_on()
+        done = [one.result(), two.result()]
+    for result, its in zip(done, (dbguard, other), strict=True):
+        print(f"{server.kind} {seconds}: exit {result.code}: {result.err}")
+        if result.code != 0:
+            assert_refused(result, its, "another backup")
+        else:
+            assert_whole(before, loaded(server, its, its.archives()[-1]), its.manifest())
+    assert 0 in [result.code for result in done]

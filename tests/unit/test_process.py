@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from dbguard import process
 from dbguard.command import Command
 from dbguard.errors import EngineUnavailable, ExecFailed
+from dbguard.frames import Frames
 from dbguard.model import Login
-from dbguard.process import ExecState, Frames, Process
+from dbguard.process import ExecState, Process
 from tests.unit.dump_texts import chunk_sizes, chunked
 
 MIB = 1 << 20

@@ -39,6 +39,7 @@ LOGGED = {
     "mariadb": ("--log-bin", "--server-id=1", "--binlog-annotate-row-events=ON"),
 }
 """Arguments of a server that logs what happens, with the text of the statements. MySQL of the tests logs anyway."""
+_DEADLOCK = 1213
 _DIGITS = "(" + " UNION ALL ".join(f"SELECT {number} AS n" for number in range(10)) + ")"
 _NUMBERS = (
     f"(SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n AS i FROM {_DIGITS} a, {_DIGITS} b, {_DIGITS} c, {_DIGITS} d)"
@@ -50,8 +51,8 @@ CREATE TABLE bank_a.accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL) ENGIN
 CREATE TABLE bank_b.accounts LIKE bank_a.accounts;
 CREATE TABLE bank_a.lanes (lane INT PRIMARY KEY, n BIGINT NOT NULL) ENGINE=InnoDB;
 CREATE TABLE bank_a.ballast (i INT PRIMARY KEY, t TEXT) ENGINE=InnoDB;
-CREATE TABLE bank_b.log (id BIGINT AUTO_INCREMENT PRIMARY KEY, lane INT NOT NULL, n BIGINT NOT NULL, source INT NOT NULL,
-  destination INT NOT NULL, amount BIGINT NOT NULL, UNIQUE (lane, n)) ENGINE=InnoDB;
+CREATE TABLE bank_b.log (id BIGINT AUTO_INCREMENT PRIMARY KEY, lane INT NOT NULL, n BIGINT NOT NULL,
+  source INT NOT NULL, destination INT NOT NULL, amount BIGINT NOT NULL, UNIQUE (lane, n)) ENGINE=InnoDB;
 INSERT INTO bank_a.accounts SELECT i, {OPENING} FROM {_NUMBERS} AS x WHERE i < {ACCOUNTS};
 INSERT INTO bank_b.accounts SELECT * FROM bank_a.accounts;
 INSERT INTO bank_a.lanes SELECT i, 0 FROM {_NUMBERS} AS x WHERE i < {LANES};
@@ -68,6 +69,8 @@ class Load:
     def __init__(self, server: Server) -> None:
         self.waits: list[tuple[float, float]] = []
         """When each statement was begun, and how many seconds it took."""
+        self.deadlocks = 0
+        """Transactions that the server ended because they were in the way of somebody else's locks."""
         self._server = server
         self._over = threading.Event()
         self._errors: list[BaseException] = []
@@ -105,10 +108,18 @@ class Load:
         try:
             with connected(self._server) as connection:
                 while not self._over.is_set():
-                    self._move(connection, lane, chance)
+                    self._try_to_move(connection, lane, chance)
                     time.sleep(PAUSE)
         except BaseException as error:  # noqa: BLE001 — it is raised where the load ends
             self._errors.append(error)
+
+    def _try_to_move(self, connection: Any, lane: int, chance: random.Random) -> None:
+        try:
+            self._move(connection, lane, chance)
+        except mysql.connector.Error as error:
+            if error.errno != _DEADLOCK:
+                raise
+            self.deadlocks += 1
 
     def _move(self, connection: Any, lane: int, chance: random.Random) -> None:
         source, destination, amount = chance.randrange(ACCOUNTS), chance.randrange(ACCOUNTS), chance.randint(-99, 99)
@@ -116,7 +127,7 @@ class Load:
 
         def say(statement: str) -> None:
             begun = time.monotonic()
-            cursor.execute(statement)
+            cursor.execute(statement)  # a deadlock ends at once, so its time tells nothing
             self.waits.append((begun, time.monotonic() - begun))
 
         say("START TRANSACTION")
@@ -296,7 +307,7 @@ def _marker_misfits(marker: Any, books: Books, log: BinaryLog) -> Iterator[str]:
     before = [one for one in log.transactions if (one.file, one.start) < at]
     if at not in {(one.file, place) for one in log.transactions for place in (one.start, one.end)}:
         yield f"{at} is within a transaction"
-    last = Counter({lane: n for lane, n in _numbers(before)})
+    last = Counter(dict(_numbers(before)))
     if last != Counter(books.lanes) or len(_numbers(before)) != len(books.log):
         yield f"before {at} are {dict(last)}, the dump holds {books.lanes}"
     if marker["gtid"] is not None:

@@ -18,6 +18,11 @@ ASKED_FOR = " was asked for"
 """How the reason ends why an archive of chosen databases is partial."""
 _ARCHIVE_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")  # \d would take the digits of every script
 
+TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
+"""Storage engines whose tables are part of a snapshot."""
+WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}
+"""Storage engines whose tables keep their rows elsewhere: a dump leaves those out, and nobody here can lock them."""
+
 ObjectKind = Literal[
     "table", "view", "sequence", "procedure", "function", "package", "package body", "trigger", "event"
 ]

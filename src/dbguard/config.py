@@ -62,6 +62,7 @@ class Settings(BaseSettings, Rules):
     level: int = pydantic.Field(default=1, ge=1, le=19)
     nice: int = pydantic.Field(default=10, ge=0, le=19)
     block_ddl: Literal["auto", "always", "never"] = "auto"
+    gate: Literal["auto", "gentle", "never"] = "auto"
     counts: bool = True
     count_limit: Duration = pydantic.Field(default=timedelta(minutes=10), gt=timedelta(0))
     stall: Duration = pydantic.Field(default=timedelta(minutes=30), gt=timedelta(0))

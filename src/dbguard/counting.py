@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dbguard.archive import Database, Table
+from dbguard.archive import TRANSACTIONAL, Database, Table
 from dbguard.connections import Connection
 from dbguard.engines import ENGINES
 from dbguard.errors import SessionLost
-from dbguard.gate import WITHOUT_DATA
 from dbguard.model import Server
 from dbguard.sql import quoted
+
+_SAVEPOINT = "SAVEPOINT dbguard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ def count(session: Connection, server: Server, databases: Sequence[Database], li
         left = end - time.monotonic()
         try:
             if left > 0:
-                rows[key] = int(session.query(f"SELECT COUNT(*) FROM {source}", timeout=left)[0][0])
+                rows[key] = _rows(session, source, left)
                 continue
         except SessionLost:
             if time.monotonic() < end:
@@ -48,10 +49,19 @@ def count(session: Connection, server: Server, databases: Sequence[Database], li
     return Counts(rows=rows)
 
 
+def _rows(session: Connection, source: str, timeout: float) -> int:
+    """Without the way back to the savepoint the table's metadata lock stays, as long as the snapshot: who wants to
+    change the table waits, and behind him all who want to use it."""
+    session.query(_SAVEPOINT)
+    count = session.query(f"SELECT COUNT(*) FROM {source}", timeout=timeout)
+    session.query(f"ROLLBACK TO {_SAVEPOINT}")
+    return int(count[0][0])
+
+
 def _sources(server: Server, databases: Sequence[Database]) -> Iterator[tuple[tuple[str, str], str]]:
     rows_of = ENGINES[server.engine].rows_of
     for database in databases:
         for table in database.tables:
-            if (table.engine or "").lower() not in WITHOUT_DATA:
+            if (table.engine or "").lower() in TRANSACTIONAL:  # the others are in no snapshot
                 name = f"{quoted(database.name)}.{quoted(table.name)}"
                 yield (database.name, table.name), name + rows_of(server, table)

@@ -88,11 +88,14 @@ def _refused(session: Connection, guard: DdlGuard) -> str:
 
 
 class Generations:
-    """Which table stood behind each name when this was made."""
+    """Which table stood behind each name when this was made. `doubts` say what could pass unseen."""
 
     def __init__(self, session: Asking, target: Target) -> None:
         engine = ENGINES[target.server.engine]
-        self._question = engine.tables_by_id if "PROCESS" in target.server.privileges else _BY_DATE
+        sure = "PROCESS" in target.server.privileges
+        self._question = engine.tables_by_id if sure else _BY_DATE
+        grant = sql.missing_grant(["PROCESS"], target.server.account)
+        self.doubts = () if sure else (f"{grant} is missing: tables that change places would not be noticed",)
         self._session = session
         self._before = self._now()
 

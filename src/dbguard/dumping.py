@@ -46,6 +46,7 @@ class Dumped:
     marker: Marker | None
     options: tuple[str, ...]
     remarks: tuple[str, ...]
+    doubts: tuple[str, ...]  # why it may not be whole
 
 
 class Dump:
@@ -81,7 +82,7 @@ class Dump:
         session = sql.session(self._containers, self._target)
         names = [database.name for database in self._databases]
         generations = Generations(asking, self._target)
-        with ThreadPoolExecutor(2) as pool, Gate(self._sessions, self._target, self._databases) as gate:
+        with ThreadPoolExecutor(2) as pool, self._gate() as gate:
             defined = pool.submit(definitions, session, names)
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker
@@ -103,6 +104,7 @@ class Dump:
             marker=marker,
             options=self._argv[1:],
             remarks=tuple(self._remarks),
+            doubts=generations.doubts if held.why_not else (),
         )
 
     def _run(self, intake: Intake, held: Held, gate: Gate, listener: Listener, pool: ThreadPoolExecutor) -> Counts:
@@ -137,18 +139,16 @@ class Dump:
             self._remarks.append(counts.why_not)
         return counts
 
-    def _agreed(self, marker: Marker | None, own: tuple[str, int] | None) -> Marker | None:
-        """A dump that says its position itself must say the same; behind an open gate its word is all there is."""
-        if own is None:
+    def _gate(self) -> Gate:
+        return Gate(self._sessions, self._target, self._databases, self._settings.gate)
+
+    @staticmethod
+    def _agreed(marker: Marker | None, own: tuple[str, int] | None) -> Marker | None:
+        """A dump that says its position itself knows best: what the gate read may be older, for tables that are not
+        dumped can be written behind a closed gate."""
+        if own is None or (marker is not None and own == (marker.file, marker.offset)):
             return marker
-        if marker is None:
-            return Marker(file=own[0], offset=own[1])
-        if own != (marker.file, marker.offset):
-            raise DumpFailed(
-                f"{self._target.name}: the dump is of {own[0]}:{own[1]}, not of {marker.file}:{marker.offset}",
-                hint="does something write in spite of LOCK TABLES?",
-            )
-        return marker
+        return Marker(file=own[0], offset=own[1])
 
     def _command(self) -> Command:
         pipe = ("zstd", f"-{self._settings.level}", "--quiet", "--check", "--stdout") if self.packed else ()

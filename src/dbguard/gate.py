@@ -11,23 +11,23 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 from dbguard import sql
-from dbguard.archive import Database, Marker
+from dbguard.archive import WITHOUT_DATA, Database, Marker
 from dbguard.connections import Connection, Sessions
 from dbguard.engines import ENGINES
 from dbguard.errors import QueryFailed, SessionLost
 from dbguard.model import Target
 
+CALM = 1.0
+"""Seconds in which a moment is sought when nobody is in the middle of writing."""
 LOCK_WAIT = 1
-"""Seconds that the tables are waited for; who wants to write queues behind."""
+"""Seconds that the tables are waited for after that; who wants to write queues behind."""
 HOLD = 2.0
 """Seconds that they are locked at most: what a dump may take to begin."""
 MOST_TABLES = 2000
 """More are not locked: opening them takes longer than LOCK_WAIT (5,000 took 1.6 to 3.5 s)."""
-WITHOUT_DATA = {"federated", "mrg_myisam", "connect", "oqgraph", "spider", "s3"}
-"""Storage engines whose tables keep their rows elsewhere: a dump leaves those out, and nothing here can lock them."""
 _PAUSES = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each try."""
 _YEAR = 365 * 86400
@@ -35,13 +35,16 @@ _LOCK_WAIT_TIMEOUT = 1205
 _SNAPSHOT_IS_OPEN = "-- Setting savepoint"
 """What a dump program says, with --verbose, once START TRANSACTION WITH CONSISTENT SNAPSHOT has returned."""
 
+Mode = Literal["auto", "gentle", "never"]
+
 
 class Gate:
     """A context manager, for one dump. `marker` is the position of the dump's snapshot, and `counting` a session that
     sees the same; both are None where `why_not` says why not."""
 
-    def __init__(self, sessions: Sessions, target: Target, databases: Sequence[Database]) -> None:
+    def __init__(self, sessions: Sessions, target: Target, databases: Sequence[Database], mode: Mode) -> None:
         self.why_not = "the dump has not begun"
+        self._mode = mode
         self._sessions = sessions
         self._target = target
         self._engine = ENGINES[target.server.engine]
@@ -76,17 +79,18 @@ class Gate:
 
     def close(self) -> None:
         """Nobody writes from here on, for HOLD seconds at most. Or `why_not` says why that was not to be had."""
+        if self._mode == "never":
+            self.why_not = "gate is `never`"
+            return
         if len(self._tables) > MOST_TABLES:
             self.why_not = f"more than {MOST_TABLES} tables are not locked at once"
             return
         self._counting = counting = self._sessions.open()
         counting.query(f"SET SESSION wait_timeout = {_YEAR}")
         counting.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        for pause in _PAUSES:
-            time.sleep(pause)
-            if self._closed(counting):
-                return
-        self.why_not = "others were writing for too long: the tables could not be locked"
+        if self._gently(counting) or (self._mode == "auto" and self._firmly(counting)):
+            return
+        self.why_not = "others were writing all the time: the tables could not be locked"
 
     def hear(self, message: str) -> None:
         """What the dump says. At the word that its snapshot is open, the others may write again: it began behind the
@@ -98,13 +102,42 @@ class Gate:
                 self._timer.cancel()
                 self._open(self._locking, "")
 
-    def _closed(self, counting: Connection) -> bool:
+    def _gently(self, counting: Connection) -> bool:
+        """In a moment when nobody holds what the lock would have to wait for. A lock that waits while it has other
+        tables already makes the server end transactions of others that want those (1213, measured on all kinds)."""
+        end = time.monotonic() + CALM
+        while time.monotonic() < end:
+            if self._closed(counting, gentle_until=end):
+                return True
+        return False
+
+    def _firmly(self, counting: Connection) -> bool:
+        for pause in _PAUSES:
+            time.sleep(pause)
+            if self._closed(counting):
+                return True
+        return False
+
+    def _is_calm(self, locking: Connection, end: float) -> bool:
+        if not self._engine.writers or "SELECT" not in self._target.server.privileges:
+            return True
+        while locking.query(self._engine.writers):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def _closed(self, counting: Connection, *, gentle_until: float | None = None) -> bool:
         """Raises QueryFailed when something else than a lock is in the way."""
         locking = self._sessions.open()
+        nowait = self._engine.nowait if gentle_until is not None else ""
         try:
             locking.query(f"SET SESSION lock_wait_timeout = {LOCK_WAIT}, innodb_lock_wait_timeout = {LOCK_WAIT}")
+            if gentle_until is not None and not self._is_calm(locking, gentle_until):
+                locking.close()
+                return False
             if self._tables:
-                locking.query(f"LOCK TABLES {', '.join(self._tables)}", timeout=LOCK_WAIT + 0.5)
+                locking.query(f"LOCK TABLES {', '.join(self._tables)}{nowait}", timeout=LOCK_WAIT + 0.5)
             self._look(locking, counting, time.monotonic() + HOLD)
         except QueryFailed as error:
             locking.close()

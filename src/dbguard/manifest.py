@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbguard import __version__
-from dbguard.archive import ASKED_FOR, FORMAT, Archive, Blob, Database, Owner, Software, Source
+from dbguard.archive import (
+    ASKED_FOR,
+    FORMAT,
+    TRANSACTIONAL,
+    WITHOUT_DATA,
+    Archive,
+    Blob,
+    Database,
+    Owner,
+    Software,
+    Source,
+)
 from dbguard.dumping import Dumped
-from dbguard.gate import WITHOUT_DATA
 from dbguard.habits import settings_among
 from dbguard.model import Target
 from dbguard.obstacles import Obstacle
-
-_TRANSACTIONAL = {"innodb", "rocksdb", "ndbcluster", "tokudb"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ def describe(
     blobs: Sequence[Blob],
     largest_statement: int,
 ) -> Archive:
-    reasons = _partial_reasons(target, left_out, only)
+    reasons = _partial_reasons(target, dumped, left_out, only)
     return Archive(
         format=FORMAT,
         id=archive_id,
@@ -64,9 +72,12 @@ def describe(
     )
 
 
-def _partial_reasons(target: Target, left_out: Sequence[Obstacle], only: Sequence[str]) -> tuple[str, ...]:
+def _partial_reasons(
+    target: Target, dumped: Dumped, left_out: Sequence[Obstacle], only: Sequence[str]
+) -> tuple[str, ...]:
     return (
         *target.server.blind_spots,
+        *dumped.doubts,
         *((f"only {', '.join(only)}{ASKED_FOR}",) if only else ()),
         *(("invalid views were left out",) if left_out else ()),
     )
@@ -78,7 +89,7 @@ def _warnings(databases: Sequence[Database], left_out: Sequence[Obstacle]) -> tu
         for database in databases
         for table in database.tables
     ]
-    loose = [name for name, engine in tables if engine not in _TRANSACTIONAL]
+    loose = [name for name, engine in tables if engine not in TRANSACTIONAL]
     empty = [name for name, engine in tables if engine in WITHOUT_DATA]
     return (
         *(f"left out: the view {view}" for view in left_out),

@@ -25,6 +25,11 @@ class Engine(Protocol):
     tables_by_id: str
     """A query (name, number): a table that is emptied, rebuilt or renamed has another number under its name."""
 
+    writers: str
+    """A query that finds whoever is in the middle of a transaction that writes; empty where there is none."""
+    nowait: str
+    """Behind LOCK TABLES, so that it gives up at once instead of waiting; empty where there is none."""
+
     def identity(self, data: bytes) -> str:
         """Reads it; empty when it is not what it should be."""
         ...

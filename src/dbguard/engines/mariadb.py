@@ -22,6 +22,8 @@ class MariaDB(MySQL):
 
     name = "mariadb"
     identity_file = "aria_log_control"
+    nowait = " NOWAIT"
+    writers = ""
     tables_by_id = "SELECT name, table_id FROM information_schema.innodb_sys_tables"
 
     def identity(self, data: bytes) -> str:

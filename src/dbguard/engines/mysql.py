@@ -32,6 +32,12 @@ class MySQL:
 
     name = "mysql"
     identity_file = "auto.cnf"
+    nowait = ""
+    writers = (
+        "SELECT 1 FROM performance_schema.metadata_locks WHERE object_type = 'TABLE' "
+        "AND lock_type IN ('SHARED_WRITE', 'SHARED_WRITE_LOW_PRIO') "
+        "AND object_schema NOT IN ('mysql', 'performance_schema', 'sys') LIMIT 1"
+    )
     tables_by_id = "SELECT name, table_id FROM information_schema.innodb_tables"
 
     def identity(self, data: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -112,6 +112,7 @@ class Dump:
         counting: list[Future[Counts]] = []
         unknown: list[str] = []
         known = ENGINES[self._target.server.engine].known_message
+        tails = _tails(self._databases)
 
         def hear(message: str) -> None:
             gate.hear(message)
@@ -120,7 +121,7 @@ class Dump:
             if gate.counting is not None and not counting and self._counts:
                 limit = self._settings.count_limit.total_seconds()
                 counting.append(pool.submit(count, gate.counting, self._target.server, self._databases, limit))
-            if len(unknown) < _SHOWN and not known(message):
+            if len(unknown) < _SHOWN and not known(message) and message not in tails:
                 unknown.append(message)
 
         with self._explained():
@@ -186,6 +187,13 @@ class Dump:
             raise DumpFailed(f"{self._target.name}: the container was removed during the dump") from error
         if not now.running or now.started != container.started:
             raise DumpFailed(f"{self._target.name}: the container was stopped or restarted during the dump")
+
+
+def _tails(databases: Sequence[Database]) -> frozenset[str]:
+    """The lines on which a name goes on that holds a newline: --verbose says names as they are."""
+    names = {name for database in databases for name in (database.name, *(name for _, name in database.named()))}
+    tails = {line.rstrip("\r") for name in names for line in name.split("\n")[1:]}
+    return frozenset({*tails, *(f"{tail}..." for tail in tails)})
 
 
 def _checked(chunks: Iterator[bytes], held: Held) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from dbguard import counting, dumping, gate, sql
+from dbguard import dumping, gate, sql
 from dbguard.connections import Connection, Sessions
 from dbguard.gate import Gate
 from tests import load
@@ -116,11 +116,11 @@ def without_locks() -> None:
         original(self, *arguments)
         self._tables = []
 
-    Gate.__init__ = without  # type: ignore[method-assign]
+    Gate.__init__ = without  # type: ignore[assignment, method-assign]
 
 
 def no_own_word() -> None:
-    dumping.Dump._agreed = lambda self, marker, own: marker  # type: ignore[method-assign]
+    dumping.Dump._agreed = staticmethod(lambda marker, own: marker)  # type: ignore[method-assign]
 
 
 def test_without_the_gate_the_fault_is_seen(bank: Bank, dbguard: Dbguard) -> None:
@@ -173,7 +173,7 @@ def test_an_open_transaction_costs_the_position_only(bank: Bank, dbguard: Dbguar
         manifest, found = dbguard.manifest(), bank.misfits(dbguard, counted=False)
     print(f"{bank.server.kind}, a transaction stays open: {stall:.2f} s at most, {writing.deadlocks} deadlocks")
     assert stall < STALL
-    assert_no_position(bank, manifest, done, "others were writing for too long: the tables could not be locked", found)
+    assert_no_position(bank, manifest, done, "others were writing all the time: the tables could not be locked", found)
 
 
 def assert_no_position(bank: Bank, manifest: Any, done: Result, why: str, found: list[str]) -> None:
@@ -220,44 +220,40 @@ def test_uncounted_the_position_is_known(
 
 def killed(which: str, moment: str) -> None:
     """One of our sessions is killed on the server, at that moment."""
-    opened: list[int] = []
-    sessions: list[Sessions] = []
-    before = Sessions.open
+    opened: dict[str, tuple[Sessions, int]] = {}
+    opening = Sessions.open
 
-    def opening(self: Sessions) -> Connection:
-        connection = before(self)
-        opened.append(connection.number)
-        sessions[:] = [self]
+    def noting(self: Sessions) -> Connection:
+        connection = opening(self)
+        opened[OPENED_BY[sys._getframe(1).f_code.co_name]] = (self, connection.number)
         return connection
 
     def kill() -> None:
-        number = opened[{"ddl": 0, "counting": 1, "locking": 2}[which]]
-        sql.session(sessions[0]._containers, sessions[0]._target).execute(f"KILL {number}")
+        if which in opened:  # once
+            sessions, number = opened.pop(which)
+            sql.session(sessions._containers, sessions._target).execute(f"KILL {number}")
 
-    Sessions.open = opening  # type: ignore[method-assign]
-    owner, name, late = {
-        "before the lock": (Gate, "_closed", False),
-        "behind the lock": (Gate, "_look", True),
-        "behind the snapshot": (dumping, "count", False),
-    }[moment]
-    around(owner, name, kill, late=late)
-
-
-def around(owner: Any, name: str, do: Callable[[], None], *, late: bool) -> None:
+    Sessions.open = noting  # type: ignore[method-assign]
+    owner, name, late = MOMENTS[moment]
     original = getattr(owner, name)
 
-    def wrapper(*arguments: Any) -> Any:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
         if not late:
-            do()
-        result = original(*arguments)
+            kill()
+        result = original(*arguments, **options)
         if late:
-            do()
+            kill()
         return result
 
-    assert original in {counting.count, Gate._closed, Gate._look}
     setattr(owner, name, wrapper)
 
 
+OPENED_BY = {"tables_held": "ddl", "close": "counting", "_closed": "locking"}
+MOMENTS: Mapping[str, tuple[Any, str, bool]] = {
+    "before the lock": (Gate, "_closed", False),
+    "behind the lock": (Gate, "_look", True),
+    "behind the snapshot": (dumping, "count", False),
+}
 DEATHS = [
     ("ddl", "before the lock"),
     ("ddl", "behind the lock"),
@@ -268,12 +264,19 @@ DEATHS = [
 ]
 
 
-@pytest.mark.parametrize(("which", "moment"), DEATHS, ids="-".join)
+@pytest.mark.parametrize(("which", "moment"), DEATHS, ids=[" ".join(one) for one in DEATHS])
 def test_a_killed_session_is_no_backup(bank: Bank, dbguard: Dbguard, which: str, moment: str) -> None:
     done = changed(dbguard, killed, bank.server.target, which, moment)
     assert (done.code, dbguard.archives()) == (1, []), done.err
     assert "Traceback" not in done.err
     assert not [path for path in dbguard.storage.rglob("*") if "data.sql" in path.name]
+    assert_nothing_held(bank.server)
+
+
+def test_without_a_session_to_count_in_there_is_no_position(bank: Bank, dbguard: Dbguard) -> None:
+    done = changed(dbguard, killed, bank.server.target, "counting", "before the lock").succeeded()
+    assert ("is not known" if bank.server.family == "mysql" else "were not counted") in done.err
+    assert set(rows(dbguard.manifest())) == {None}
     assert_nothing_held(bank.server)
 
 

@@ -149,7 +149,7 @@ def test_writers_behind_a_long_select(server: Server, dbguard: Dbguard) -> None:
 ENGINES_OF_TABLES = {
     "MyISAM": "", "Aria": "", "MEMORY": "", "ARCHIVE": "", "CSV": "", "BLACKHOLE": "",
     "MRG_MyISAM": "UNION=(z_myisam) INSERT_METHOD=LAST",
-    "FEDERATED": "CONNECTION='mysql://nobody:x@127.0.0.1:9/d/nothing'",
+    "FEDERATED": f"CONNECTION='mysql://root:{PASSWORD}@127.0.0.1:3306/d/z_myisam'",
     "CONNECT": "TABLE_TYPE=CSV FILE_NAME='connected.csv'",
 }  # fmt: skip
 LOOSE = {"MyISAM", "Aria", "MEMORY", "ARCHIVE", "CSV", "BLACKHOLE"}
@@ -300,7 +300,7 @@ def test_server_that_does_not_wait_for_a_slow_reader(
         assert "2013" in done.err, done.err
         return
     [archive] = dbguard.archives()
-    assert_whole(before, loaded(server, dbguard, archive), dbguard.manifest())
+    assert_whole(before, loaded(server, archive), dbguard.manifest())
 
 
 # --- 19 ---

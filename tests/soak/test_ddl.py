@@ -8,7 +8,19 @@ from collections import Counter
 import pytest
 
 from tests.conftest import Dbguard
-from tests.e2e.test_ddl import NEVER, NOT_HELD, STORM, STORMY, UNCOUNTED, Pause, Storm, contents, pause
+from tests.e2e.test_ddl import (
+    CHANGES,
+    NEVER,
+    NOT_HELD,
+    STORM,
+    STORMY,
+    UNCOUNTED,
+    Pause,
+    Storm,
+    contents,
+    pause,
+    refused_or_whole,
+)
 from tests.servers import Server
 
 __all__ = ["pause"]  # a fixture
@@ -36,9 +48,7 @@ def test_guarded(server: Server, dbguard: Dbguard, pause: Pause) -> None:
 
 @pytest.mark.parametrize("account", ["with PROCESS", "without PROCESS"])
 @pytest.mark.parametrize("counts", [{}, UNCOUNTED], ids=["counted", "uncounted"])
-def test_unguarded(
-    server: Server, dbguard: Dbguard, pause: Pause, counts: dict[str, str], account: str
-) -> None:
+def test_unguarded(server: Server, dbguard: Dbguard, pause: Pause, counts: dict[str, str], account: str) -> None:
     ends: Counter[int] = Counter()
     needed = "SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES" + (", PROCESS" if account == "with PROCESS" else "")
     server.sql(f"CREATE USER backup@localhost IDENTIFIED BY 'bp'; GRANT {needed} ON *.* TO backup@localhost")
@@ -48,8 +58,15 @@ def test_unguarded(
         done, _ = one.backup(NEVER | counts | login, seconds=run % 4 / 2)
         ends[done.code] += 1
         if done.code == 0:
-            one.assert_whole(dbguard.archives()[-1], dbguard.manifest())
+            manifest = dbguard.manifest()
+            assert manifest["complete"] is (account == "with PROCESS")
+            one.assert_whole(dbguard.archives()[-1], manifest, swaps=manifest["complete"])
         else:
             assert (done.code, dbguard.archives()) == (1, []), done.err
             assert "Traceback" not in done.err
     print(server.kind, account, dict(ends))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_known_by_their_date_only(server: Server, dbguard: Dbguard, pause: Pause, change: str) -> None:
+    refused_or_whole(server, dbguard, pause, change)

@@ -19,7 +19,16 @@ from dbguard.copies import Round
 from dbguard.ddl import tables_held
 from dbguard.dumping import Dump
 from dbguard.encryption import Keys, recipients
-from dbguard.errors import DbguardError, DumpFailed, NotFound, NothingToDump, StorageError
+from dbguard.errors import (
+    ArchiveDamaged,
+    DbguardError,
+    DumpFailed,
+    ExecFailed,
+    NotFound,
+    NothingToDump,
+    QueryFailed,
+    StorageError,
+)
 from dbguard.intake import Intake, store
 from dbguard.inventory import Inventory
 from dbguard.lock import target_lock
@@ -72,7 +81,7 @@ def back_up(
         round_ = Round(catalogs, target.name, archive_id)
         round_.each(lambda catalog: catalog.prepare(owner, adopt=wish.adopt))
         before = _before(round_, target)
-        with _all_or_nothing(round_):
+        with _all_or_nothing(round_), _explained(target):
             sessions = Sessions(containers, target)
             with tables_held(sessions, target, settings.block_ddl) as held:
                 asking = held.asking(containers, target)
@@ -98,6 +107,18 @@ def back_up(
             archive = replace(archive, suspicious=losses(archive.summary, before))
             round_.publish(archive)
         return Outcome(archive=archive, saved=tuple(round_.alive), failed=round_.failed, identity=identity)
+
+
+@contextlib.contextmanager
+def _explained(target: Target) -> Iterator[None]:
+    """Says which target it was; and what its account lacks, as that may be why."""
+    try:
+        yield
+    except (ExecFailed, QueryFailed, NotFound, ArchiveDamaged) as error:
+        if str(target.name) in str(error):
+            raise
+        hint = error.hint or "; ".join(target.server.blind_spots) or "nothing was published"
+        raise DumpFailed(f"{target.name}: {error}", hint=hint) from error
 
 
 def _store(accounts: Accounts, round_: Round, level: int, keys: Keys | None) -> Blob:

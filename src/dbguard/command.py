@@ -80,21 +80,25 @@ class Command:
     """One program, optionally piped into a second one, inside a container.
 
     With `feed`, what is written to the process goes to the program's stdin. With `secret`, the program finds that
-    on file descriptor 3 instead of a login. `tag` marks the script's own lines on stderr; it is random, so that no
-    object's name in a message can pass for one of them.
+    on file descriptor 3 instead of a login. The launchers, such as `nice -n 10`, start the programs. `tag` marks the
+    script's own lines on stderr; it is random, so that no object's name in a message can pass for one of them.
     """
 
     argv: tuple[str, ...]
     login: Login
     secret: bytes | None = field(default=None, repr=False)
     pipe: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    pipe_launcher: tuple[str, ...] = ()
     feed: bool = False
     tag: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def exec_argv(self) -> list[str]:
         """What the engine is asked to run. Holds no secret."""
-        return ["sh", "-c", _SCRIPT, "dbguard", self.tag, " ".join(self.pipe), "yes" if self.feed else "no", *self.argv]
+        pipe = " ".join((*self.pipe_launcher, *self.pipe)) if self.pipe else ""
+        feed = "yes" if self.feed else "no"
+        return ["sh", "-c", _SCRIPT, "dbguard", self.tag, pipe, feed, *self.launcher, *self.argv]
 
     @property
     def first_line(self) -> bytes:

@@ -266,8 +266,8 @@ def assert_refused(done: Result, dbguard: Dbguard, *names: str) -> None:
 def assert_whole(before: Contents, after: Contents, manifest: Any) -> None:
     for name, rows in before.items():
         assert after.get(name) == rows, f"{name}: {len(rows)} rows became {len(after.get(name, []))}, or others"
-    for name, rows in counted(manifest).items():
-        assert rows is None or rows == len(after[name]), name
+    for name, count in counted(manifest).items():
+        assert count is None or count == len(after[name]), name
 
 
 # --- one change at a chosen moment, nobody held back ---
@@ -542,7 +542,7 @@ def test_change_that_had_begun_before(server: Server, dbguard: Dbguard, mode: st
         reading.say("BEGIN; SELECT COUNT(*) FROM z_last")
         changed = pool.submit(changing.say, "ALTER TABLE z_last ADD COLUMN x INT, ALGORITHM=COPY")
         wait_until(lambda: "metadata lock" in server.sql("SHOW PROCESSLIST"), "the change waits for its reader")
-        ended = pool.submit(lambda: (time.sleep(16), reading.say("COMMIT")))
+        ended = pool.submit(reading.say, "SELECT SLEEP(16); COMMIT")
         start = time.monotonic()
         done = dbguard("backup", "now", server.target, environment={"DBGUARD_BLOCK_DDL": mode}, timeout=120)
         took = time.monotonic() - start
@@ -571,7 +571,7 @@ def test_two_at_once(server: Server, dbguard: Dbguard, pause: Pause, tmp_path: P
     for result, its in zip(done, (dbguard, other), strict=True):
         print(f"{server.kind} {seconds}: exit {result.code}: {result.err}")
         if result.code != 0:
-            assert_refused(result, its, "another backup")
+            assert_refused(result, its, "changing a table for 10 seconds")
         else:
             assert_whole(before, loaded(server, its.archives()[-1]), its.manifest())
     assert 0 in [result.code for result in done]

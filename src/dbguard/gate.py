@@ -34,6 +34,7 @@ _PAUSES = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each try."""
 _YEAR = 365 * 86400
 _LOCK_WAIT_TIMEOUT = 1205
+_DENIED = {1044, 1142, 1227}
 _SNAPSHOT_IS_OPEN = "-- Setting savepoint"
 """What a dump program says, with --verbose, once START TRANSACTION WITH CONSISTENT SNAPSHOT has returned."""
 
@@ -90,7 +91,13 @@ class Gate:
         self._counting = counting = self._sessions.open()
         counting.query(f"SET SESSION wait_timeout = {_YEAR}")
         counting.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if self._gently(counting) or (self._mode == "auto" and self._firmly(counting)):
+        try:
+            if self._gently(counting) or (self._mode == "auto" and self._firmly(counting)):
+                return
+        except QueryFailed as error:
+            if error.number not in _DENIED:
+                raise
+            self.why_not = str(error)
             return
         self.why_not = "others were writing all the time: the tables could not be locked"
 

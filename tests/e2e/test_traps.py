@@ -174,22 +174,19 @@ def test_each_engine_is_named(fresh: Fresh, dbguard: Dbguard, kind: str) -> None
         )
         if name in LOOSE:
             server.sql(f"INSERT INTO d.{table} VALUES (1, 'one'), (2, 'two')")
-    print(kind, made)
     assert {"MyISAM", "MEMORY", "CSV", "MRG_MyISAM"} <= set(made)
     dbguard("backup", "now", server.target).succeeded()
     manifest = dbguard.manifest()
-    rows = counted(manifest)
     [not_snapshot] = [one for one in manifest["warnings"] if "not transactional" in one and "would wait" not in one]
     empty = "".join(one for one in manifest["warnings"] if "without data" in one)
+    assert set(counted(manifest).values()) == {None}, "what is in no snapshot is not counted"
     for name in made:
         table = f"z_{name.lower()}"
         if name in LOOSE:
             assert f"d.{table}" in not_snapshot, name
             assert f"d.{table}" not in empty, name
-            assert rows[table] == (0 if name == "BLACKHOLE" else 2), name
         else:
             assert f"d.{table}" in empty, name
-            assert rows[table] is None, name
     assert [one for one in manifest["warnings"] if "not counted" in one or "not known" in one] == []
     assert sum(NOT_HELD in one for one in manifest["warnings"]) == (server.family == "mariadb")
 

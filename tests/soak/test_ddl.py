@@ -25,7 +25,7 @@ from tests.servers import Server
 
 __all__ = ["pause"]  # a fixture
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
-RUNS = 20
+RUNS = 2
 
 
 def storm(server: Server, dbguard: Dbguard, pause: Pause) -> Storm:

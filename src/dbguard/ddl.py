@@ -97,6 +97,7 @@ class Generations:
         grant = sql.missing_grant(["PROCESS"], target.server.account)
         self.doubts = () if sure else (f"{grant} is missing: tables that change places would not be noticed",)
         self._session = session
+        self._name = target.name
         self._before = self._now()
 
     def check(self) -> None:
@@ -104,7 +105,7 @@ class Generations:
         if changed := sorted(name for name, _ in self._before - self._now()):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise DumpFailed(
-                f"tables were changed during the dump: {', '.join(changed[:3])}{more}",
+                f"{self._name}: tables were changed during the dump: {', '.join(changed[:3])}{more}",
                 hint="run it again when nobody changes tables, or set block_ddl = `always`",
             )
 

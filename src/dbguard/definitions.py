@@ -7,7 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from dbguard.sql import Session
+from dbguard.sql import Asking
 
 _DIGITS = 16
 """Of SHA-256, in hexadecimal: it tells changes, and no attacker."""
@@ -41,7 +41,7 @@ _QUESTIONS = (
 """Kind, table of information_schema, the stem of its columns of schema and name, and the columns that define."""
 
 
-def definitions(session: Session, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+def definitions(session: Asking, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """By database: `table orders`, `view …`, `trigger …`, `event …`, `routine …`, each with its fingerprint."""
     parts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     answers = session.query(*(_question(*of) for _, *of in _QUESTIONS), timeout=600.0)

@@ -75,14 +75,11 @@ class Dump:
         return self._settings.compression != "client" and self._target.programs.zstd
 
     def take(self, intake: Intake, held: Held, asking: sql.Asking, listener: Listener) -> Dumped:
-        session = sql.session(self._containers, self._target)
-        names = [database.name for database in self._databases]
+        fingerprints = definitions(asking, [database.name for database in self._databases])
         generations = Generations(asking, self._target)
-        with ThreadPoolExecutor(2) as pool, self._gate() as gate:
-            defined = pool.submit(definitions, session, names)
+        with ThreadPoolExecutor(1) as pool, self._gate() as gate:
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker
-            fingerprints = defined.result()
         held.check()
         generations.check()
         self._finish(intake)

@@ -82,7 +82,11 @@ def test_each_of_two_keys_brings_it_back(
     done = encrypted(dbguard, server, own, DBGUARD_RECIPIENTS_FILE=str(file), DBGUARD_COMPRESSION=where)
     assert dbguard.manifest()["blobs"]["data"]["recipients"] == [own.public, spare.public]
     [archive] = dbguard.archives()
-    assert sorted(path.name for path in archive.iterdir()) == ["accounts.sql.zst.age", "data.sql.zst.age", "manifest.json"]
+    assert sorted(path.name for path in archive.iterdir()) == [
+        "accounts.sql.zst.age",
+        "data.sql.zst.age",
+        "manifest.json",
+    ]
     assert (archive / "data.sql.zst.age").read_bytes().startswith(b"age-encryption.org/v1\n")
     assert "encrypted" in dbguard("list").succeeded().out
     assert holding(dbguard.storage, MARKER.encode()) == []

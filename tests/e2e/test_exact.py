@@ -21,6 +21,7 @@ import pytest
 
 from dbguard import dumping, gate, sql
 from dbguard.connections import Connection, Sessions
+from dbguard.connections.held import Held
 from dbguard.gate import Gate
 from tests import load
 from tests.conftest import Dbguard, Fresh, Result
@@ -141,6 +142,32 @@ def test_a_long_select_holds_nobody_up(bank: Bank, dbguard: Dbguard) -> None:
 
 
 def assert_writers_go_on_behind_a_select(bank: Bank, dbguard: Dbguard, seconds: float) -> None:
+    done, stall = behind_a_select(bank, seconds, lambda: dbguard("backup", "now", bank.server.target))
+    assert bank.misfits(dbguard) == []
+    assert "is not known" not in done.err
+    assert stall < STALL
+
+
+def with_flush() -> None:
+    """The usual lock, that the gate does without."""
+    before = Held.query
+
+    def query(self: Held, statement: str, *, timeout: float = 60.0) -> Any:
+        flushing = statement.startswith("LOCK TABLES")
+        return before(self, "FLUSH TABLES WITH READ LOCK" if flushing else statement, timeout=timeout)
+
+    Held.query = query  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("bank", ["mysql97"], indirect=True)
+def test_a_flush_would_be_seen(bank: Bank, dbguard: Dbguard) -> None:
+    _, stall = behind_a_select(bank, 3 * LONG, lambda: changed(dbguard, with_flush, bank.server.target))
+    assert stall > STALL
+
+
+def behind_a_select(bank: Bank, seconds: float, back_up: Callable[[], Result]) -> tuple[Result, float]:
+    """A backup that meets a long SELECT; and how long somebody had to wait who wrote, until that has ended too."""
+
     def select() -> None:
         with connected(bank.server) as session:
             cursor = session.cursor()
@@ -151,14 +178,11 @@ def assert_writers_go_on_behind_a_select(bank: Bank, dbguard: Dbguard, seconds: 
         thread = threading.Thread(target=select)
         thread.start()
         begun = time.monotonic()
-        done = dbguard("backup", "now", bank.server.target).succeeded()
-        while thread.is_alive():  # a table that was flushed would hold writers up until the SELECT's end
-            thread.join(0.1)
-        stall = writing.longest(begun)
-        assert bank.misfits(dbguard) == []
+        done = back_up().succeeded()
+        thread.join()  # a table that was flushed would hold writers up until then
+    stall = writing.longest(begun)
     print(f"{bank.server.kind}, {seconds:g} s of SELECT: {stall:.2f} s at most, {writing.deadlocks} deadlocks")
-    assert "is not known" not in done.err
-    assert stall < STALL
+    return done, stall
 
 
 def test_an_open_transaction_costs_the_position_only(bank: Bank, dbguard: Dbguard) -> None:

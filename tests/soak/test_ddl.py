@@ -25,13 +25,14 @@ from tests.servers import Server
 
 __all__ = ["pause"]  # a fixture
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
-RUNS = 2
+RUNS = 20
 
 
 def storm(server: Server, dbguard: Dbguard, pause: Pause) -> Storm:
     """Anew, after an archive was loaded."""
     server.sql(f"DROP DATABASE IF EXISTS d; {STORMY}")
-    shutil.rmtree(dbguard.storage, ignore_errors=True)
+    for archive in dbguard.archives():
+        shutil.rmtree(archive)
     return Storm(server, dbguard, pause, contents(server))
 
 

@@ -83,15 +83,14 @@ def back_up(
         before = _before(round_, target)
         with _all_or_nothing(round_), _explained(target):
             sessions = Sessions(containers, target)
-            with tables_held(sessions, target, settings.block_ddl) as held:
-                asking = held.asking(containers, target)
-                found = _what(target, asking, wish)
+            with tables_held(containers, sessions, target, settings.block_ddl) as held:
+                found = _what(target, held.asking, wish)
                 accounts = None if wish.databases else read(sql.session(containers, target), target.server)
                 blobs = [_store(accounts, round_, settings.level, keys)] if accounts and accounts.script else []
                 with round_.create(data := layout.data(encrypted=keys is not None)) as out:
                     dump = Dump(target, containers, sessions, settings, found, counts=wish.counts)
                     with contextlib.closing(Intake(out, packed=dump.packed, level=settings.level, keys=keys)) as intake:
-                        dumped = dump.take(intake, held, asking, _listener(target, before, report))
+                        dumped = dump.take(intake, held, _listener(target, before, report))
             archive = manifest.describe(
                 target,
                 archive_id=archive_id,

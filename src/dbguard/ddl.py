@@ -7,7 +7,10 @@ A table that is emptied or rebuilt behind a dump's snapshot may be written empty
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from dbguard import sql
@@ -15,13 +18,16 @@ from dbguard.connections import Asked, Connection, Sessions
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.engines.words import DdlGuard
-from dbguard.errors import DumpFailed, QueryFailed
+from dbguard.errors import DbguardError, DumpFailed, QueryFailed
 from dbguard.model import Target
 from dbguard.sql import Asking
 
 Mode = Literal["auto", "always", "never"]
 _WAIT = 10
 """Seconds for somebody who is changing a table to come to an end; who wants to begin waits as long."""
+_PULSE = 1.0
+"""Seconds between two looks whether somebody must be let go on."""
+_GAVE_UP = "a change of a table that had begun before the backup held up everybody: it was let go on"
 _YEAR = 365 * 86400
 _LOCK_WAIT_TIMEOUT = 1205
 _BY_DATE = """SELECT CONCAT(table_schema, '/', table_name), IFNULL(create_time, '') FROM information_schema.tables
@@ -33,15 +39,14 @@ _PASSING = ("mysql/", "sys/", "information_schema/", "performance_schema/")
 
 
 class Held:
-    """Others cannot change tables while this lives, unless `why_not` says why they can."""
+    """Others cannot change tables while this lives, unless `why_not` says why they can. `asking` is whom to ask what
+    the tables are like; `doubts` are what could change unseen."""
 
-    def __init__(self, session: Connection, why_not: str) -> None:
+    def __init__(self, session: Connection, asking: Asking, target: Target, why_not: str) -> None:
+        self.asking = asking
         self.why_not = why_not
+        self.doubts = _doubts(target) if why_not else ()
         self._session = session
-
-    def asking(self, containers: Containers, target: Target) -> Asking:
-        """Whom to ask what the tables are like, as long as this lives."""
-        return Asked(self._session) if self._session.way == "tunnel" else sql.session(containers, target)
 
     def check(self) -> None:
         """Raises SessionLost when the session is gone: since then everybody could change them."""
@@ -49,15 +54,58 @@ class Held:
 
 
 @contextlib.contextmanager
-def tables_held(sessions: Sessions, target: Target, mode: Mode) -> Iterator[Held]:
-    """Raises DumpFailed when they must be held (`always`) and cannot be, SessionLost when they were not to the end."""
+def tables_held(containers: Containers, sessions: Sessions, target: Target, mode: Mode) -> Iterator[Held]:
+    """Raises DumpFailed when they must be held (`always`) and cannot be, and when one was changed; SessionLost when
+    they were not held to the end."""
     with sessions.open() as session:
         why_not = _why_not(session, target, mode)
-        held = Held(session, why_not)
         if why_not and mode == "always":
             raise DumpFailed(f"{target.name}: its tables cannot be kept from changing: {why_not}")
-        yield held
-        held.check()
+        asking = Asked(session) if session.way == "tunnel" else sql.session(containers, target)
+        held = Held(session, asking, target, why_not)
+        with _letting_go(sessions, session, target) if not why_not else contextlib.nullcontext():
+            before = _generations(asking, target)
+            yield held
+            held.check()
+            if changed := sorted(name for name, _ in before - _generations(asking, target)):
+                more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+                raise DumpFailed(
+                    f"{target.name}: tables were changed during the dump: {', '.join(changed[:3])}{more}",
+                    hint="run it again when nobody changes tables, or set block_ddl = `always`",
+                )
+
+
+@contextlib.contextmanager
+def _letting_go(sessions: Sessions, session: Connection, target: Target) -> Iterator[None]:
+    """Gives the tables up when somebody for whom the lock did not wait is at his end, and keeps his table from
+    everybody, us too, until we are at ours. Raises DumpFailed then."""
+    guard = ENGINES[target.server.engine].ddl_guard(target.server)
+    if guard is None or not guard.overtaken:
+        yield
+        return
+    stop, gave_up, since = threading.Event(), threading.Event(), time.monotonic()
+    with sessions.open() as watching:
+        watching.query(f"SET SESSION wait_timeout = {_YEAR}")
+
+        def watch() -> None:
+            while not stop.wait(_PULSE):
+                elapsed = int(1000 * (time.monotonic() - since))
+                if watching.query(guard.overtaken.format(since=elapsed)):
+                    gave_up.set()
+                    watching.query(f"KILL {session.number}")
+                    return
+
+        with ThreadPoolExecutor(1) as pool:
+            watched = pool.submit(watch)
+            try:
+                yield
+            except DbguardError as error:
+                if gave_up.is_set():
+                    raise DumpFailed(f"{target.name}: {_GAVE_UP}", hint="run it again when that has ended") from error
+                raise
+            finally:
+                stop.set()
+        watched.result()
 
 
 def _why_not(session: Connection, target: Target, mode: Mode) -> str:
@@ -68,8 +116,8 @@ def _why_not(session: Connection, target: Target, mode: Mode) -> str:
         return "block_ddl is `never`"
     if guard is None:
         return f"{server.engine} {server.version} has no statement for it"
-    if guard.privilege not in server.privileges:
-        return f"{sql.missing_grant([guard.privilege], server.account)} is missing"
+    if missing := [privilege for privilege in guard.privileges if privilege not in server.privileges]:
+        return f"{sql.missing_grant(missing, server.account)} is missing"
     if mode == "auto" and session.query(guard.bystanders):
         return f"{guard.harm} (block_ddl = `always` does it all the same)"
     return _refused(session, guard)
@@ -87,31 +135,18 @@ def _refused(session: Connection, guard: DdlGuard) -> str:
     return ""
 
 
-class Generations:
-    """Which table stood behind each name when this was made. `doubts` say what could pass unseen."""
+def _generations(asking: Asking, target: Target) -> frozenset[tuple[str, str]]:
+    """Which table stands behind each name: one that is emptied, rebuilt or renamed is another one."""
+    question = _BY_DATE if _doubts(target) else ENGINES[target.server.engine].tables_by_id
+    rows = asking.query(_NO_OLD_DATES, question, timeout=600.0)[1]
+    return frozenset((name, number) for name, number in rows if _is_kept(name))
 
-    def __init__(self, session: Asking, target: Target) -> None:
-        engine = ENGINES[target.server.engine]
-        sure = "PROCESS" in target.server.privileges
-        self._question = engine.tables_by_id if sure else _BY_DATE
-        grant = sql.missing_grant(["PROCESS"], target.server.account)
-        self.doubts = () if sure else (f"{grant} is missing: tables that change places would not be noticed",)
-        self._session = session
-        self._name = target.name
-        self._before = self._now()
 
-    def check(self) -> None:
-        """Raises DumpFailed when one is another table now: what the dump holds of it may be nothing."""
-        if changed := sorted(name for name, _ in self._before - self._now()):
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise DumpFailed(
-                f"{self._name}: tables were changed during the dump: {', '.join(changed[:3])}{more}",
-                hint="run it again when nobody changes tables, or set block_ddl = `always`",
-            )
-
-    def _now(self) -> frozenset[tuple[str, str]]:
-        rows = self._session.query(_NO_OLD_DATES, self._question, timeout=600.0)[1]
-        return frozenset((name, number) for name, number in rows if _is_kept(name))
+def _doubts(target: Target) -> tuple[str, ...]:
+    if "PROCESS" in target.server.privileges:
+        return ()
+    grant = sql.missing_grant(["PROCESS"], target.server.account)
+    return (f"{grant} is missing: tables that change places would not be noticed",)
 
 
 def _is_kept(name: str) -> bool:

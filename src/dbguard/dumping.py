@@ -8,14 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from dbguard import sql
 from dbguard.archive import Database, Marker
 from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.connections import Sessions
 from dbguard.containers import Containers
 from dbguard.counting import Counts, count
-from dbguard.ddl import Generations, Held
+from dbguard.ddl import Held
 from dbguard.definitions import definitions
 from dbguard.engines import ENGINES
 from dbguard.errors import ArchiveDamaged, DumpFailed, IncompleteDump, NotFound
@@ -27,10 +26,10 @@ from dbguard.model import Target
 Listener = Callable[[Intake], None]
 _SHOWN = 3
 """Messages of a dump that an error repeats."""
-_CHATTER = "-- "
-"""How every line begins that --verbose adds."""
 _PULSE = 10.0
 """Seconds between two looks whether the tables are still held."""
+_CHATTER = "-- "
+"""How every line begins that --verbose adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +73,11 @@ class Dump:
         """It is compressed inside the container where it can be: the stream out of it is the slowest part."""
         return self._settings.compression != "client" and self._target.programs.zstd
 
-    def take(self, intake: Intake, held: Held, asking: sql.Asking, listener: Listener) -> Dumped:
-        fingerprints = definitions(asking, [database.name for database in self._databases])
-        generations = Generations(asking, self._target)
+    def take(self, intake: Intake, held: Held, listener: Listener) -> Dumped:
+        fingerprints = definitions(held.asking, [database.name for database in self._databases])
         with ThreadPoolExecutor(1) as pool, self._gate() as gate:
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker
-        held.check()
-        generations.check()
         self._finish(intake)
         self._check_container()
         marker = self._agreed(marker, intake.checker.position)
@@ -97,7 +93,7 @@ class Dump:
             marker=marker,
             options=self._argv[1:],
             remarks=tuple(self._remarks),
-            doubts=generations.doubts if held.why_not else (),
+            doubts=held.doubts,
         )
 
     def _run(self, intake: Intake, held: Held, gate: Gate, listener: Listener, pool: ThreadPoolExecutor) -> Counts:

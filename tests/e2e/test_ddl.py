@@ -222,9 +222,11 @@ class Others:
 
 
 @contextlib.contextmanager
-def running(dbguard: Dbguard, server: Server, environment: Mapping[str, str]) -> Iterator[Future[Result]]:
+def running(
+    dbguard: Dbguard, server: Server, environment: Mapping[str, str], *, timeout: float = 120
+) -> Iterator[Future[Result]]:
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(dbguard, "backup", "now", server.target, environment=environment, timeout=120)
+        yield pool.submit(dbguard, "backup", "now", server.target, environment=environment, timeout=timeout)
 
 
 Contents = dict[str, list[list[str]]]
@@ -555,6 +557,38 @@ def test_change_that_had_begun_before(server: Server, dbguard: Dbguard, mode: st
         return
     assert server.family == "mariadb" or "changing a table for 10 seconds" in done.err, done.err
     assert_whole(before, loaded(server, dbguard.archives()[-1]), dbguard.manifest())
+
+
+LONG = "ALTER TABLE z_last ADD COLUMN x CHAR(128) DEFAULT (SHA2(REPEAT(id % 10, 6000000), 512)), ALGORITHM=COPY"
+"""Some ten seconds of work, without a wait for anybody."""
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_change_that_ends_while_the_tables_are_held(server: Server, dbguard: Dbguard, pause: Pause, mode: str) -> None:
+    """MariaDB lets one go on that copies already; at its end it locks its table, and only then waits for the guard."""
+    server.sql(tables("z_last"))
+    before = contents(server)
+    with (
+        Client(server) as changing,
+        Others(server, {"read": ["SELECT COUNT(*) FROM z_last"]}) as others,
+        ThreadPoolExecutor(1) as pool,
+        running(dbguard, server, {"DBGUARD_BLOCK_DDL": mode}, timeout=90) as backup,
+    ):
+        changed = pool.submit(changing.say, LONG)
+        wait_until(lambda: pause.is_half() or backup.done(), "the dump begins, or is refused", 60)
+        wait_until(
+            lambda: changed.done() or "Waiting for backup lock" in server.sql("SHOW PROCESSLIST"),
+            "the change comes to its end",
+            60,
+        )
+        time.sleep(5)
+        pause.go_on()
+        done = backup.result()
+    assert others.longest() < 5, others.longest()
+    if done.code != 0:
+        assert_refused(done, dbguard, "z_last", "changing a table")
+    else:
+        assert_whole(before, loaded(server, dbguard.archives()[-1]), dbguard.manifest())
 
 
 @pytest.mark.parametrize("seconds", [3, 14])

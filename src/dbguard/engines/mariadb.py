@@ -14,6 +14,11 @@ _NOT_TRANSACTIONAL = (
     "AND engine NOT IN ('InnoDB', 'ROCKSDB', 'SEQUENCE') "
     "AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') LIMIT 1"
 )
+_OVERTAKEN = (
+    "SELECT 1 FROM information_schema.processlist mover JOIN information_schema.processlist behind "
+    "WHERE mover.state = 'Waiting for backup lock' AND mover.time_ms > {since} "
+    "AND behind.state = 'Waiting for table metadata lock' LIMIT 1"
+)
 _VERSIONED = "SYSTEM VERSIONED"
 
 
@@ -50,15 +55,17 @@ class MariaDB(MySQL):
 
     def ddl_guard(self, server: Server) -> DdlGuard | None:
         """The same as the first two stages of its own backup. Measured on 10.11.18 and 11.8.9: rows of InnoDB are
-        written and events run meanwhile, but who writes into MyISAM or Aria waits for the end."""
+        written and events run meanwhile, but who writes into MyISAM waits for the end. It does not wait for an ALTER
+        that is copying its table: when that has ended it waits for us, its table locked, and the dump waits for it."""
         if version_number(server.version) < (10, 4):
             return None
         return DdlGuard(
             lock=("BACKUP STAGE START", "BACKUP STAGE BLOCK_DDL"),
             unlock="BACKUP STAGE END",
-            privilege="RELOAD",
+            privileges=("RELOAD", "PROCESS"),
             bystanders=_NOT_TRANSACTIONAL,
             harm="writes to tables that are not transactional would wait",
+            overtaken=_OVERTAKEN,
         )
 
     def position(self, server: Server) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class MySQL:
         return DdlGuard(
             lock=("LOCK INSTANCE FOR BACKUP",),
             unlock="UNLOCK INSTANCE",
-            privilege="BACKUP_ADMIN",
+            privileges=("BACKUP_ADMIN",),
             bystanders=_EVENTS,
             harm="events would not run",
         )

@@ -11,6 +11,7 @@ class DdlGuard:
 
     lock: tuple[str, ...]
     unlock: str
-    privilege: str  # that these statements need
+    privileges: tuple[str, ...]  # that these statements need
     bystanders: str  # a query for what is no DDL and would wait all the same: one row each
     harm: str  # what happens to those, in a few words
+    overtaken: str = ""  # a query for who began before `{since}` milliseconds, and holds a table while it waits for us

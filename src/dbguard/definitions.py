@@ -7,55 +7,75 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from dbguard.engines.mysql import version_number
+from dbguard.model import Server
 from dbguard.sql import Asking
 
 _DIGITS = 16
 """Of SHA-256, in hexadecimal: it tells changes, and no attacker."""
-_QUESTIONS = (
-    ("table", "tables", "table", "table_type, engine, row_format, table_collation, create_options, table_comment"),
-    (
-        "table",
-        "columns",
-        "table",
-        "ordinal_position, column_name, column_default, is_nullable, column_type, character_set_name, collation_name, "
-        "column_key, extra, column_comment, generation_expression",
-    ),
-    ("table", "statistics", "table", "index_name, seq_in_index, non_unique, column_name, sub_part, index_type"),
-    (
-        "table",
-        "key_column_usage",
-        "table",
-        "constraint_name, column_name, ordinal_position, referenced_table_schema, referenced_table_name, "
-        "referenced_column_name",
-    ),
-    ("table", "partitions", "table", "partition_name, subpartition_name, partition_method, partition_expression, "
-     "partition_description"),
-    ("view", "views", "table", "view_definition, check_option, is_updatable, definer, security_type"),
-    ("trigger", "triggers", "trigger", "event_manipulation, event_object_table, action_timing, action_order, "
-     "action_statement, sql_mode, definer"),
-    ("event", "events", "event", "event_body, event_definition, event_type, execute_at, interval_value, "
-     "interval_field, sql_mode, starts, ends, status, on_completion, event_comment, definer, time_zone"),
-    ("routine", "routines", "routine", "routine_type, dtd_identifier, routine_definition, is_deterministic, "
-     "sql_data_access, security_type, sql_mode, routine_comment, definer"),
+_Question = tuple[str, str, str, str, str]
+"""Kind, what stands behind FROM, the columns of schema and name, and the columns that define."""
+# SHOW CREATE TABLE names options of Aria that nobody gave: a restored table has them
+_ALL: tuple[_Question, ...] = (
+    ("table", "tables", "table_schema", "table_name",
+     "table_type, engine, table_collation, IF(engine='Aria','',create_options), table_comment"),
+    ("table", "columns", "table_schema", "table_name",
+     "ordinal_position, column_name, column_default, is_nullable, column_type, character_set_name, collation_name, "
+     "column_key, extra, column_comment, generation_expression"),
+    ("table", "key_column_usage", "table_schema", "table_name",
+     "constraint_name, column_name, ordinal_position, referenced_table_schema, referenced_table_name, "
+     "referenced_column_name"),
+    ("table", "referential_constraints", "constraint_schema", "table_name",
+     "constraint_name, update_rule, delete_rule, match_option"),
+    ("table", "partitions", "table_schema", "table_name",
+     "partition_name, subpartition_name, partition_method, partition_expression, partition_description"),
+    ("view", "views", "table_schema", "table_name",
+     "view_definition, check_option, is_updatable, definer, security_type"),
+    ("trigger", "triggers", "trigger_schema", "trigger_name",
+     "event_manipulation, event_object_table, action_timing, action_order, action_statement, sql_mode, definer"),
+    ("event", "events", "event_schema", "event_name",
+     "event_body, event_definition, event_type, execute_at, interval_value, interval_field, sql_mode, starts, ends, "
+     "status, on_completion, event_comment, definer, time_zone"),
+    ("routine", "routines", "routine_schema", "routine_name",
+     "routine_type, dtd_identifier, routine_definition, is_deterministic, sql_data_access, security_type, sql_mode, "
+     "routine_comment, definer"),
+    ("routine", "parameters", "specific_schema", "specific_name",
+     "routine_type, ordinal_position, parameter_mode, parameter_name, dtd_identifier"),
 )  # fmt: skip
-"""Kind, table of information_schema, the stem of its columns of schema and name, and the columns that define."""
+_INDEX = "index_name, seq_in_index, non_unique, column_name, sub_part, index_type, collation, index_comment"
+_CHECKS = "table_constraints t JOIN information_schema.check_constraints c USING (constraint_schema, constraint_name)"
 
 
-def definitions(session: Asking, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+def definitions(asking: Asking, server: Server, names: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """By database: `table orders`, `view …`, `trigger …`, `event …`, `routine …`, each with its fingerprint."""
     parts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    answers = session.query(*(_question(*of) for _, *of in _QUESTIONS), timeout=600.0)
-    for (kind, *_), rows in zip(_QUESTIONS, answers, strict=True):
+    questions = [*_ALL, *_own(server)]
+    answers = asking.query(*map(_asked, questions), timeout=600.0)
+    for (kind, *_), rows in zip(questions, answers, strict=True):
         for schema, name, digest in rows:
             if schema in names:
                 parts[schema][f"{kind} {name}"].append(digest)
     return {schema: {name: _digest(rows) for name, rows in found.items()} for schema, found in parts.items()}
 
 
-def _question(table: str, stem: str, columns: str) -> str:
+def _own(server: Server) -> list[_Question]:
+    """What each family has in places, or in versions, of its own."""
+    version, index, place = version_number(server.version), _INDEX, ("table_schema", "table_name")
+    checks: list[_Question] = []
+    if server.engine == "mariadb":
+        index += ", ignored" if version >= (10, 6) else ""
+        checks = [("table", "check_constraints", "constraint_schema", "table_name", "constraint_name, check_clause")]
+    elif version >= (8, 0, 16):
+        index += ", is_visible, expression"
+        checks = [("table", _CHECKS, *place, "constraint_name, enforced, check_clause")]
+    return [("table", "statistics", *place, index), *checks]
+
+
+def _asked(question: _Question) -> str:
     """A row of it as one number, so that little has to travel."""
+    _, table, schema, name, columns = question
     values = ", ".join(f"IFNULL({column}, '<NULL>')" for column in columns.split(", "))
-    return f"SELECT {stem}_schema, {stem}_name, SHA2(CONCAT_WS('|', {values}), 256) FROM information_schema.{table}"
+    return f"SELECT {schema}, {name}, SHA2(CONCAT_WS('|', {values}), 256) FROM information_schema.{table}"
 
 
 def _digest(rows: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ class Dump:
         return self._settings.compression != "client" and self._target.programs.zstd
 
     def take(self, intake: Intake, held: Held, listener: Listener) -> Dumped:
-        fingerprints = definitions(held.asking, [database.name for database in self._databases])
+        fingerprints = definitions(held.asking, self._target.server, [database.name for database in self._databases])
         with ThreadPoolExecutor(1) as pool, self._gate() as gate:
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker

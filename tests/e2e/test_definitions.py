@@ -11,6 +11,7 @@ from dbguard import discover, sql
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.definitions import definitions
+from dbguard.model import Target
 from tests import hostile
 from tests.conftest import Dbguard, Fresh
 from tests.servers import Server
@@ -25,14 +26,14 @@ def _containers() -> Containers:
 
 
 @cache
-def _session(container: str) -> sql.Session:
-    seen = discover.sighting(_containers(), Settings(), _containers().inspect(container))
-    return sql.session(_containers(), discover.reachable(seen))
+def _target(container: str) -> Target:
+    return discover.reachable(discover.sighting(_containers(), Settings(), _containers().inspect(container)))
 
 
 def defined(server: Server) -> Found:
     """Of all databases."""
-    return definitions(_session(server.container), server.databases())
+    target = _target(server.container)
+    return definitions(sql.session(_containers(), target), target.server, server.databases())
 
 
 def changed(before: Found, after: Found) -> dict[str, list[str]]:

@@ -21,9 +21,17 @@ from typing import Any
 import pytest
 
 from tests.conftest import Dbguard, Result
-from tests.servers import PASSWORD, Server
+from tests.servers import PASSWORD, Server, Servers
 
 pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(params=("mysql97", "mariadb118"))
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """The soak has MariaDB 10.11 too: a case takes seconds, and there are many."""
+    return servers.get(request.param)
+
+
 MYSQL = pytest.mark.parametrize("server", ["mysql97"], indirect=True)
 MARIADB = pytest.mark.parametrize("server", ["mariadb118", "mariadb1011"], indirect=True)
 

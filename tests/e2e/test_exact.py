@@ -272,7 +272,7 @@ def killed(which: str, moment: str) -> None:
     setattr(owner, name, wrapper)
 
 
-OPENED_BY = {"tables_held": "ddl", "close": "counting", "_closed": "locking"}
+OPENED_BY = {"tables_held": "ddl", "_letting_go": "watching", "close": "counting", "_closed": "locking"}
 MOMENTS: Mapping[str, tuple[Any, str, bool]] = {
     "before the lock": (Gate, "_closed", False),
     "behind the lock": (Gate, "_look", True),

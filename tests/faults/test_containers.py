@@ -136,7 +136,7 @@ def test_table_dropped_before_the_dump_came_to_it(vault: Vault, box: Box) -> Non
         box.go_on()
 
     try:
-        backup_while(vault, box, drop, DBGUARD_BLOCK_DDL="never").failed(box.target, "shop/b")
+        backup_while(vault, box, drop, DBGUARD_BLOCK_DDL="never").failed(box.target, "shop.b")
     finally:
         box.sql("CREATE TABLE shop.b (i INT PRIMARY KEY)")
     assert vault.listed() == []

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from dbguard import sql
-from dbguard.connections import Asked, Connection, Sessions
+from dbguard.connections import LOCK_WAIT_TIMEOUT, YEAR, Asked, Connection, Sessions
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.engines.words import DdlGuard
@@ -28,8 +28,6 @@ _WAIT = 10
 _PULSE = 1.0
 """Seconds between two looks whether somebody must be let go on."""
 _GAVE_UP = "a change of a table that had begun before the backup held up everybody: it was let go on"
-_YEAR = 365 * 86400
-_LOCK_WAIT_TIMEOUT = 1205
 _BY_DATE = """SELECT CONCAT(table_schema, '/', table_name), IFNULL(create_time, '') FROM information_schema.tables
 WHERE table_type NOT IN ('VIEW', 'SYSTEM VIEW')"""
 _NO_OLD_DATES = "SET SESSION /*!80000 information_schema_stats_expiry = 0, */ lock_wait_timeout = 60"
@@ -85,7 +83,7 @@ def _letting_go(sessions: Sessions, session: Connection, target: Target) -> Iter
         return
     stop, gave_up, since = threading.Event(), threading.Event(), time.monotonic()
     with sessions.open() as watching:
-        watching.query(f"SET SESSION wait_timeout = {_YEAR}")
+        watching.query(f"SET SESSION wait_timeout = {YEAR}")
 
         def watch() -> None:
             while not stop.wait(_PULSE):
@@ -124,12 +122,12 @@ def _why_not(session: Connection, target: Target, mode: Mode) -> str:
 
 
 def _refused(session: Connection, guard: DdlGuard) -> str:
-    session.query(f"SET SESSION lock_wait_timeout = {_WAIT}, wait_timeout = {_YEAR}")
+    session.query(f"SET SESSION lock_wait_timeout = {_WAIT}, wait_timeout = {YEAR}")
     try:
         for statement in guard.lock:
             session.query(statement, timeout=_WAIT + 60.0)
     except QueryFailed as error:
-        if error.number != _LOCK_WAIT_TIMEOUT:
+        if error.number != LOCK_WAIT_TIMEOUT:
             raise
         return f"somebody was changing a table for {_WAIT} seconds"
     return ""

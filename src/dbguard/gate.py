@@ -15,7 +15,7 @@ from typing import Literal, Self
 
 from dbguard import sql
 from dbguard.archive import WITHOUT_DATA, Database, Marker
-from dbguard.connections import Connection, Sessions
+from dbguard.connections import LOCK_WAIT_TIMEOUT, YEAR, Connection, Sessions
 from dbguard.engines import ENGINES
 from dbguard.errors import QueryFailed, SessionLost
 from dbguard.model import Target
@@ -32,8 +32,6 @@ _PATIENCE = 0.0005
 """Seconds for each table, and for a hundred more, that a lock may take in a calm moment."""
 _PAUSES = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each try."""
-_YEAR = 365 * 86400
-_LOCK_WAIT_TIMEOUT = 1205
 _DENIED = {1044, 1142, 1227}
 _SNAPSHOT_IS_OPEN = "-- Setting savepoint"
 """What a dump program says, with --verbose, once START TRANSACTION WITH CONSISTENT SNAPSHOT has returned."""
@@ -89,7 +87,7 @@ class Gate:
             self.why_not = f"more than {MOST_TABLES} tables are not locked at once"
             return
         self._counting = counting = self._sessions.open()
-        counting.query(f"SET SESSION wait_timeout = {_YEAR}")
+        counting.query(f"SET SESSION wait_timeout = {YEAR}")
         counting.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         try:
             if self._gently(counting) or (self._mode == "auto" and self._firmly(counting)):
@@ -153,7 +151,7 @@ class Gate:
             self._look(locking, counting, time.monotonic() + HOLD)
         except QueryFailed as error:
             locking.close()
-            if isinstance(error, SessionLost) or error.number == _LOCK_WAIT_TIMEOUT:
+            if isinstance(error, SessionLost) or error.number == LOCK_WAIT_TIMEOUT:
                 return False
             raise
         return True

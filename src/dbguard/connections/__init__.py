@@ -21,6 +21,11 @@ from dbguard.errors import DbguardError, QueryFailed, SessionLost
 from dbguard.model import Target
 from dbguard.sql import Row
 
+LOCK_WAIT_TIMEOUT = 1205
+"""The number of the error of a statement that waited for a lock in vain."""
+YEAR = 365 * 86400
+"""Seconds; the most that `wait_timeout` takes: a session that only holds something is idle for long."""
+
 
 class Connection(Protocol):
     """One session on one server, open until it is closed. A context manager. For one thread at a time.

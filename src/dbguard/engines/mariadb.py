@@ -61,7 +61,6 @@ class MariaDB(MySQL):
             return None
         return DdlGuard(
             lock=("BACKUP STAGE START", "BACKUP STAGE BLOCK_DDL"),
-            unlock="BACKUP STAGE END",
             privileges=("RELOAD", "PROCESS"),
             bystanders=_NOT_TRANSACTIONAL,
             harm="writes to tables that are not transactional would wait",

@@ -121,7 +121,6 @@ class MySQL:
             return None
         return DdlGuard(
             lock=("LOCK INSTANCE FOR BACKUP",),
-            unlock="UNLOCK INSTANCE",
             privileges=("BACKUP_ADMIN",),
             bystanders=_EVENTS,
             harm="events would not run",

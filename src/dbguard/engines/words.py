@@ -10,7 +10,6 @@ class DdlGuard:
     """How one session keeps every other one from changing tables, and whom else that would hold up."""
 
     lock: tuple[str, ...]
-    unlock: str
     privileges: tuple[str, ...]  # that these statements need
     bystanders: str  # a query for what is no DDL and would wait all the same: one row each
     harm: str  # what happens to those, in a few words

@@ -288,7 +288,8 @@ def test_two_hosts_at_once(server: Server, tmp_path: Path, stores: dict[str, Buc
     stored = objects(store, bucket)
     ids = finished(stored)
     assert len(ids) == 2
-    expected = {f"{server.target}/{id_}/{name}" for id_ in ids for name in ("manifest.json", "data.sql.zst")}
+    names = ("manifest.json", "data.sql.zst", "accounts.sql.zst")
+    expected = {f"{server.target}/{id_}/{name}" for id_ in ids for name in names}
     assert set(stored) == expected | {"dbguard.json", f"{server.target}/owner.json"}
     for host in hosts:
         listed = host("list", "--json").succeeded().json

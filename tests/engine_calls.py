@@ -250,6 +250,7 @@ def _on_the_host(folder: Path) -> Iterator[Recorded]:
         yield "discover", job.calls("discover")
         yield "backup now", job.calls("backup", "now")
         yield "list, cat, hold, prune", _archive_jobs(job)
+        yield "verify", job.calls("verify")
         _sql(job.stack, "DROP DATABASE shop")
         yield "restore", job.calls("restore", "db", "--latest", "--yes")
         yield "doctor", job.calls("doctor")

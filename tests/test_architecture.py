@@ -23,11 +23,11 @@ LAYERS = """
     job roster web
     timetable told metrics notify
     upkeep lookout news
-    backup restore prune mirror guard placement health
-    whole
+    backup restore verify prune mirror guard placement health
+    whole loading throwaway
     discover manifest script compose sidecar shelf restore_plan
     dumping
-    counting
+    counting comparison
     inventory intake copies gate ddl accounts
     obstacles connections definitions
     sql catalog

@@ -167,6 +167,11 @@ class Marks:
     confirmed: bool = False  # a person says that it is as it should be
     verified: bool | None = None  # what the newest check said; None when there was none
 
+    @property
+    def failed(self) -> bool:
+        """It was checked, and is not what it should be."""
+        return self.verified is False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -192,6 +192,11 @@ class Catalog:
         """Says something about a finished archive, in a file of its own."""
         with self.create(archive.name, archive.id, layout.mark(kind, now)) as out:
             out.write(b"{}\n")
+
+    def check(self, archive: Summary, result: layout.CheckResult, now: datetime, told: Mapping[str, object]) -> None:
+        """Says how a check of this copy went; of several the newest counts."""
+        with self.create(archive.name, archive.id, layout.check(result, now)) as out:
+            out.write(json.dumps(told, indent=1).encode() + b"\n")
 
     def release(self, archive: Summary) -> None:
         """Takes every hold back."""

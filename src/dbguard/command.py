@@ -10,7 +10,9 @@ The script is POSIX sh (dash, bash and busybox run it). It exists for four reaso
   with KILL if TERM was not enough: no dump goes on for nobody, holding its snapshot open.
 
 It outlives TERM itself and waits for all it has started: a database server, process 1 in its container, does
-not reap what others leave behind, so every run would leave a zombie there.
+not reap what others leave behind, so every run would leave a zombie there. The one that watches stdin is told by USR1
+that it is no longer needed: an engine that was started with nohup hands an ignored HUP on, which no shell can take
+back.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ fi
 exec 4<&0 </dev/null
 ( trap '' TERM
   IFS= read -r _
-  trap 'exit 0' HUP
+  trap 'exit 0' USR1
   kill -s TERM -- -$$
   for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done
   kill -s KILL -- -$$ ) <&4 3<&- >/dev/null 2>&1 &
@@ -70,7 +72,7 @@ if [ -n "$pipe" ]; then
 else
   "$@"; printf 'dbguard:%s:exit program %s\n' "$tag" "$?" >&2
 fi
-{ kill -s HUP "$watcher"; wait "$watcher"; } 2>/dev/null
+{ kill -s USR1 "$watcher"; wait "$watcher"; } 2>/dev/null
 exit 0
 """
 

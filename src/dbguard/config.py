@@ -27,6 +27,7 @@ from dbguard.sections import (
     StorageSection,
     TargetSection,
     Urls,
+    VerifySection,
     Zone,
     secret,
 )
@@ -72,6 +73,7 @@ class Settings(BaseSettings, Rules):
     targets: dict[str, TargetSection] = {}
     timezone: Zone = ZoneInfo("UTC")
     guard: GuardSection = GuardSection()
+    verify: VerifySection = VerifySection()
     schedule: ScheduleText = "@daily"
     jitter: Duration = timedelta(0)
     retries: int = pydantic.Field(default=3, ge=0)

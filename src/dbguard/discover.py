@@ -185,19 +185,14 @@ def sighting(containers: Containers, settings: Settings, container: Container) -
 def _ask(containers: Containers, settings: Settings, container: Container, name: TargetName) -> Target:
     if container.paused:
         raise NotFound("the container is paused")
-    look = Command(argv=("sh", "-c", _LOOK, "look", *_SOCKETS), login=Login())
-    lines = containers.run(container.id, look).stdout.decode("utf-8", "replace").splitlines()
-    said = {word: rest for word, _, rest in (line.partition(" ") for line in lines)}
+    said = _look(containers, container.id)
     if "socket" not in said and not is_database_image(container):
         raise _NoServer("no server in it")
-    if "client" not in said or "dump" not in said:
-        raise NotFound("no mysqldump or mariadb-dump in the container")
+    programs = _programs(said)
     if "initialising" in said and "--skip-networking" not in container.command:
         raise _Starting("the server is still being set up for the first time")
     if "socket" not in said:
         raise _Starting("no server socket in the container: is the server still starting?")
-    has = {program: program in said for program in ("zstd", "stdbuf", "nice")}
-    programs = Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], **has)
     own = settings.login(str(name))
     refusals: list[str] = []
     for login in [own] if own else logins(container):
@@ -208,6 +203,24 @@ def _ask(containers: Containers, settings: Settings, container: Container, name:
         else:
             return Target(name=name, container=container, programs=programs, login=login, server=server)
     raise NotFound(f"cannot log in: {'; '.join(refusals)}")
+
+
+def programs_in(containers: Containers, container: str) -> Programs:
+    """Raises NotFound when it has none to dump and load with."""
+    return _programs(_look(containers, container))
+
+
+def _look(containers: Containers, container: str) -> dict[str, str]:
+    look = Command(argv=("sh", "-c", _LOOK, "look", *_SOCKETS), login=Login())
+    lines = containers.run(container, look).stdout.decode("utf-8", "replace").splitlines()
+    return {word: rest for word, _, rest in (line.partition(" ") for line in lines)}
+
+
+def _programs(said: dict[str, str]) -> Programs:
+    if "client" not in said or "dump" not in said:
+        raise NotFound("no mysqldump or mariadb-dump in the container")
+    has = {program: program in said for program in ("zstd", "stdbuf", "nice")}
+    return Programs(dump=said["dump"], dump_version=said["version"], client=said["client"], **has)
 
 
 def _refused_double(seen: Sighting, found: Sequence[Sighting]) -> Sighting:

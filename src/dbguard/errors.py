@@ -8,7 +8,9 @@ DbguardError                1   failed
 ├─ ExecFailed               1   a program in a container did not end well, or its stream was cut
 ├─ DumpFailed               1   the dump did not end well; nothing was published
 │  └─ IncompleteDump            it ended well but does not hold what it must
-├─ RestoreFailed            1   the server refused a statement, or what was loaded is not what was saved
+├─ RestoreFailed            1   the server refused a statement (its error has a number), or did not get what was saved
+├─ NotVerified              1   nobody can say whether an archive is good: there is no server to load it into
+├─ CheckFailed              4   an archive was loaded, or could not be, and is not what it should be
 ├─ QueryFailed              1   the server answered a question with an error; has its number, where it gave one
 │  └─ SessionLost               a session ended that should have stayed
 ├─ StorageError             1   a write or a read failed; nothing was published
@@ -71,7 +73,17 @@ class IncompleteDump(DumpFailed):
 
 
 class RestoreFailed(DbguardError):
+    def __init__(self, message: str, *, hint: str | None = None, number: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+
+class NotVerified(DbguardError):
     pass
+
+
+class CheckFailed(DbguardError):
+    exit_code = 4
 
 
 class QueryFailed(DbguardError):

@@ -144,8 +144,9 @@ def _stored(catalogs: Sequence[Catalog], targets: Sequence[TargetName]) -> tuple
             except DbguardError as error:
                 failure = error
             else:
-                archives += [stored.summary for stored in listing.archives]
+                archives += [stored.summary for stored in listing.archives if not stored.marks.failed]
                 damaged |= {bad.id: bad.reason for bad in listing.damaged}
+                damaged |= {stored.id: "its check failed" for stored in listing.archives if stored.marks.failed}
     archives.sort(key=lambda archive: archive.id, reverse=True)
     return Backups(archives=archives, damaged=damaged), failure
 

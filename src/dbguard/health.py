@@ -65,7 +65,7 @@ class Health:
 def newest_good(archives: Sequence[Stored], now: datetime) -> Stored | None:
     """The one that was ready last, of the whole target: no failed check, and not from a future that a wrong clock has
     seen."""
-    sound = [one for one in archives if one.marks.verified is not False and not one.summary.selected]
+    sound = [one for one in archives if not one.marks.failed and not one.summary.selected]
     good = [one for one in sound if one.summary.finished <= now + SKEW]
     return max(good, key=lambda one: one.summary.finished, default=None)
 
@@ -134,7 +134,7 @@ def _of_archives(archives: Sequence[Stored], past: Past, unreadable: Mapping[str
     latest = max(archives, key=lambda one: one.id, default=None)
     if latest is not None and (reasons := suspicious(archives).get(latest.id)):
         found["suspicious"] = f"{latest.id}: {'; '.join(reasons)}; `dbguard confirm {latest.id}` if it is right"
-    if latest is not None and latest.marks.verified is False:
+    if latest is not None and latest.marks.failed:
         found["unverified"] = f"the check of {latest.id} failed"
     if past.uncopied:
         found["uncopied"] = "; ".join(past.uncopied)

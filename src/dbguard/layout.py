@@ -23,6 +23,7 @@ _OWNER = re.compile(r"owner(?:-([0-9]+))?\.json")
 _MARK = re.compile(r"(hold|confirm|check)-([0-9]{8}T[0-9]{6}[0-9]{6}Z)(?:-(passed|failed))?\.json")
 
 MarkKind = Literal["hold", "confirm"]
+CheckResult = Literal["passed", "failed"]
 
 
 def data(*, encrypted: bool) -> str:
@@ -50,6 +51,10 @@ def is_ours(name: str) -> bool:
 
 def mark(kind: MarkKind, now: datetime) -> str:
     return f"{kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}.json"
+
+
+def check(result: CheckResult, now: datetime) -> str:
+    return f"check-{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{result}.json"
 
 
 def is_hold(name: str) -> bool:

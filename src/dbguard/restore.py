@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dbguard import inventory, sql
-from dbguard.accounts import Loaded, load
+from dbguard.accounts import Loaded
 from dbguard.catalog import Catalog
-from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.containers import Containers
-from dbguard.engines import ENGINES
-from dbguard.errors import DbguardError, ExecFailed, QueryFailed, RestoreFailed
+from dbguard.errors import DbguardError, QueryFailed, RestoreFailed
+from dbguard.loading import load_accounts, load_data, packet
 from dbguard.lock import target_lock
 from dbguard.report import Report, quiet
 from dbguard.restore_plan import RestorePlan, present, same
-from dbguard.script import Script, packed
-from dbguard.stream import unpacked
+from dbguard.script import Script
 from dbguard.whole import whole_copy
 
 _LOCK_WAIT = 30
@@ -61,14 +58,16 @@ def restore(
         session = sql.session(containers, todo.target)
         _drop(todo, session, settings)
         try:
-            with _packet(session, todo):
-                _load(todo, containers, catalog, settings, keys, report)
+            names = {saved.name: name for saved, name in todo.databases}
+            stall = settings.stall.total_seconds()
+            with packet(session, todo.packet):
+                load_data(Script(todo.archive, names, catalog, report, keys=keys), todo.target, containers, stall=stall)
             _compare(todo, session)
         except BaseException as error:
             _undo(todo, session)
             error.add_note(_left(todo))
             raise
-        loaded = _load_accounts(todo, session, catalog, keys) if todo.accounts else None
+        loaded = load_accounts(todo.archive, todo.target, session, catalog, keys) if todo.accounts else None
         return Restored(passed_over=passed_over, accounts=loaded)
 
 
@@ -94,53 +93,6 @@ def _drop(todo: RestorePlan, session: sql.Session, settings: Settings) -> None:
                 hint="does another session use it? stop the applications, then type the same command again",
             ) from error
         gone.append(name)
-
-
-def _load(
-    todo: RestorePlan,
-    containers: Containers,
-    catalog: Catalog,
-    settings: Settings,
-    keys: Sequence[Any],
-    report: Report,
-) -> None:
-    argv = ENGINES[todo.target.server.engine].client(todo.target.programs.client, todo.target.server.socket)
-    command = Command(argv=argv, login=todo.target.login, feed=True)
-    script = Script(todo.archive, {saved.name: name for saved, name in todo.databases}, catalog, report, keys=keys)
-    fence = f"fence-{command.tag}"
-    said = b""
-    try:
-        with containers.start(todo.target.container.id, command, stall=settings.stall.total_seconds()) as process:
-            for data in process.output(itertools.chain(script, [f"SELECT '{fence}';\n".encode()])):
-                said = (said + data)[-len(fence) - 1 :]
-    except ExecFailed as error:
-        place = script.place(str(error))
-        where = f", in {place}" if place else ""
-        hint = "the load stopped at this statement" if place else "did the server stop? `docker logs` of it may say why"
-        raise RestoreFailed(f"{todo.target.name}: {error}{where}", hint=hint) from error
-    if said != f"{fence}\n".encode():  # an input that was cut looks to the client like the end of the script
-        raise RestoreFailed(f"{todo.target.name}: the server did not see the whole script: its input was cut")
-
-
-def _load_accounts(todo: RestorePlan, session: sql.Session, catalog: Catalog, keys: Sequence[Any]) -> Loaded:
-    """After the data: no server grants a right on a table that is not there."""
-    plain = unpacked(packed(catalog, todo.archive, todo.archive.blobs["accounts"], keys))
-    return load(session, todo.target.server, b"".join(plain).decode())
-
-
-@contextlib.contextmanager
-def _packet(session: sql.Session, todo: RestorePlan) -> Iterator[None]:
-    """Lets the server take the largest statement of the dump, for the time of the load."""
-    if todo.packet is None:
-        yield
-        return
-    before = session.query("SELECT @@GLOBAL.max_allowed_packet")[0][0][0]
-    session.execute(f"SET GLOBAL max_allowed_packet = {todo.packet}")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(DbguardError):
-            session.execute(f"SET GLOBAL max_allowed_packet = {int(before)}")
 
 
 def _compare(todo: RestorePlan, session: sql.Session) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import takewhile
 
 from dbguard.archive import Stored
 from dbguard.suspicion import suspicious
@@ -66,9 +67,10 @@ def plan(archives: Sequence[Stored], policy: Policy, *, now: datetime, zone: tzi
     """What `policy` keeps and removes of the good archives of one target in one storage; days begin in `zone`.
 
     Kept whatever the policy says: the newest, the newest verified, the newest complete of this server and of each
-    that had its name before, held ones, and suspicious ones with all that is older. Complete and partial archives
-    are counted apart, so that neither pushes the other out; suspicious ones fill no place. A policy with nothing
-    set removes nothing, and neither does a clock that cannot be right.
+    that had its name before, held ones, suspicious ones with all that is older, and those whose check failed until
+    there is a newer one of which that is not known. Complete and partial archives are counted apart, so that neither
+    pushes the other out; suspicious ones and those whose check failed fill no place. A policy with nothing set removes
+    nothing, and neither does a clock that cannot be right.
     """
     newest_first = sorted(archives, key=_age_order, reverse=True)
     reasons: dict[str, list[str]] = {archive.id: [] for archive in newest_first}
@@ -77,7 +79,7 @@ def plan(archives: Sequence[Stored], policy: Policy, *, now: datetime, zone: tzi
     _keep_what_people_must_see(newest_first, odd, reasons)
     if policy == Policy():
         _say(newest_first, reasons, "no rule set")
-    counted = [archive for archive in newest_first if archive.id not in odd]
+    counted = [archive for archive in newest_first if archive.id not in odd and not archive.marks.failed]
     for word, complete in (("", True), ("partial ", False)):
         _count([one for one in counted if one.summary.complete is complete], policy, zone, reasons, word)
     _keep_what_settles(newest_first, reasons)
@@ -111,8 +113,11 @@ def _refusal(newest_first: Sequence[Stored], now: datetime) -> str:
 
 
 def _keep_the_last_good_ones(newest_first: Sequence[Stored], reasons: dict[str, list[str]]) -> None:
-    complete = [archive for archive in newest_first if archive.summary.complete]
+    complete = [archive for archive in newest_first if archive.summary.complete and not archive.marks.failed]
     _say(newest_first[:1], reasons, "newest")
+    _say(
+        [*takewhile(lambda archive: archive.marks.failed, newest_first)], reasons, "its check failed, and none is newer"
+    )
     _say([archive for archive in newest_first if archive.marks.verified][:1], reasons, "newest verified")
     newest_of = {archive.summary.identity: archive for archive in reversed(complete)}
     for archive in newest_of.values():

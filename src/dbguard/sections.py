@@ -182,3 +182,28 @@ def secret(name: str, value: pydantic.SecretStr | None, file: Path | None) -> st
 class GuardSection(Section):
     recent: Duration = timedelta(minutes=15)
     """How old a complete backup may be for its volume to be deleted."""
+
+
+class QuerySection(Section):
+    """A statement whose answer, the first column of its first row, says whether a restored database is good."""
+
+    statement: str
+    target: str | None = None
+    equals: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _can_fail(self) -> QuerySection:
+        if self.equals is None and self.at_least is None and self.at_most is None:
+            raise ValueError("a check that cannot fail: give equals, at_least or at_most")
+        return self
+
+
+class VerifySection(Section):
+    """The throw-away server, and what it is asked."""
+
+    memory: pydantic.ByteSize = pydantic.ByteSize(1 << 30)
+    time: Duration = pydantic.Field(default=timedelta(hours=4), gt=timedelta(0))
+    options: Listed = ()
+    query: tuple[QuerySection, ...] = ()

@@ -56,17 +56,19 @@ def _losses(now: Summary, before: Summary) -> list[str]:
 
 
 def latest(archives: Sequence[Stored]) -> tuple[Stored | None, Mapping[str, str]]:
-    """The archive that "the latest backup" means: the newest complete one that is not suspicious; a partial one only
-    where there is no other. And each newer one that is passed over, with the reason."""
+    """The archive that "the latest backup" means: the newest complete one that is not suspicious and whose check did
+    not fail; a partial one only where there is no other. And each newer one that is passed over, with the reason."""
     newest_first = sorted(archives, key=lambda one: one.id, reverse=True)
     odd = suspicious(archives)
     skipped: dict[str, str] = {}
-    sound = [one for one in newest_first if one.id not in odd]
+    sound = [one for one in newest_first if one.id not in odd and not one.marks.failed]
     chosen = next((one for one in sound if one.summary.complete), next(iter(sound), None))
     for one in newest_first:
         if chosen is not None and one.id <= chosen.id:
             break
-        if one.id in odd:
+        if one.marks.failed:
+            skipped[one.id] = "its check failed"
+        elif one.id in odd:
             skipped[one.id] = f"suspicious: {'; '.join(odd[one.id])} (`dbguard confirm {one.id}` if it is right)"
         else:
             skipped[one.id] = f"partial: {'; '.join(one.summary.partial_reasons)}"

@@ -39,6 +39,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "release": ("ID",),
     "restore": ("db", "--latest", "--yes"),
     "status": (),
+    "verify": (),
 }
 """These the sidecar answers, and how they are called here."""
 READING = (

@@ -66,7 +66,9 @@ class Peer:
 
     def __init__(self, line: socket.socket, command: Command) -> None:
         self.line = line
-        self.login = b"".join(iter(lambda: line.recv(1), b"\n"))
+        self.login = b""
+        while (byte := line.recv(1)) not in {b"\n", b""}:
+            self.login += byte
         self._tag = command.tag
 
     def send(self, data: bytes) -> None:

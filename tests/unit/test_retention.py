@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import takewhile
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -131,7 +132,26 @@ def newest_complete(archives: Sequence[Stored]) -> list[Stored]:
 def always_kept(archives: Sequence[Stored]) -> list[Stored]:
     verified = [one for one in newest_first(archives) if one.marks.verified]
     held = [one for one in archives if one.marks.held]
-    return [*newest_first(archives)[:1], *verified[:1], *newest_complete(archives), *held]
+    failed = takewhile(lambda one: one.marks.verified is False, newest_first(archives))
+    return [*newest_first(archives)[:1], *failed, *verified[:1], *newest_complete(unfailed(archives)), *held]
+
+
+def unfailed(archives: Sequence[Stored]) -> list[Stored]:
+    return [one for one in archives if one.marks.verified is not False]
+
+
+@given(several(), policies, zones)
+def test_those_whose_check_failed_take_no_place_of_others(archives: list[Stored], policy: Policy, zone: tzinfo) -> None:
+    without = plan(unfailed(archives), policy, zone=zone)
+    assert ids(kept(without)) <= ids(kept(plan(archives, policy, zone=zone)))
+
+
+def test_while_every_check_fails_nothing_goes() -> None:
+    """The fault may be the check's."""
+    archives = [one(START + day * DAY, marks=Marks(verified=False)) for day in range(9)]
+    assert plan(archives, Policy(keep_last=1)).remove == ()
+    good = one(START + 3 * DAY, 1)
+    assert ids(kept(plan([*archives, good], Policy(keep_last=1)))) == {good.id, *(each.id for each in archives[4:])}
 
 
 @given(several(), policies, zones)
@@ -302,7 +322,7 @@ def restic(archives: Sequence[Stored], policy: Policy, zone: tzinfo) -> set[str]
 def test_the_rules_keep_what_restic_would_and_no_others(archives: list[Stored], policy: Policy, zone: tzinfo) -> None:
     expected = ids(always_kept(archives))
     for complete in (True, False):
-        expected |= restic([one for one in archives if one.summary.complete is complete], policy, zone)
+        expected |= restic([one for one in unfailed(archives) if one.summary.complete is complete], policy, zone)
     assert ids(kept(plan(archives, policy, zone=zone))) == expected
 
 

@@ -34,6 +34,7 @@ _COMMANDS = {
     "restore": ("restore", "Load an archive into a running database."),
     "run": ("run", "Be the sidecar: back up on schedule."),
     "status": ("status", "Say how old the newest backups are, and what is wrong."),
+    "verify": ("verify", "Prove archives by loading them into a throw-away server."),
 }
 """Name: (module in dbguard.cli, one line for the overview)."""
 _DEBUG = "DBGUARD_DEBUG"
@@ -76,6 +77,7 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     dbguard backup now                    back everything up
     dbguard list                          what there is to restore
     dbguard restore shop/db --latest      bring it back
+    dbguard verify                        prove that it can be
     dbguard status                        how old the newest backups are
     dbguard doctor                        what could go wrong
     dbguard compose down --volumes        refused unless the backup is fresh

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 
 import click
 
 from dbguard.accounts import Loaded
-from dbguard.archive import Archive
 from dbguard.cli import output
+from dbguard.cli.choosing import manifest, newest
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.copies import Copied
 from dbguard.encryption import identities
-from dbguard.errors import ArchiveDamaged, NotFound, Partly, StorageError, UsageError
+from dbguard.errors import NotFound, Partly, UsageError
 from dbguard.model import Target, TargetName
 from dbguard.restore import restore
 from dbguard.restore_plan import RestorePlan, plan
-from dbguard.suspicion import latest
 
 
 @click.command("restore")
@@ -65,7 +63,7 @@ def restore_command(
         raise UsageError("say which archive: either --latest or --id ID")
     world = World(ctx)
     found = _archive(world, target, archive_id)
-    archive = _manifest(found)
+    archive = manifest(found)
     keys = identities(identity or world.settings.identity_file)
     old, _, new = (database or "").partition(":")
     todo = plan(
@@ -122,33 +120,7 @@ def _archive(world: World, wanted: str | None, archive_id: str | None) -> Copied
         raise NotFound(f"no archives of {wanted or 'any target'}{here} in {world.copies}")
     if len(names) > 1:
         raise UsageError(f"there are several targets: {', '.join(map(str, names))}", hint="name one of them")
-    return _newest(world, names[0])
-
-
-def _newest(world: World, name: TargetName) -> Copied:
-    """The one that `latest` means. Says what it passes over, and which storage could not be asked."""
-    merged = world.copies.listing(name)
-    for error in merged.unreadable.values():
-        output.say(f"warning: a newer one may be where nobody can look: {output.printable(str(error))}")
-    for url, bad in merged.damaged:
-        where = f" in {url}" if len(world.copies.catalogs) > 1 else ""
-        output.say(f"skipped {bad.id}{where}: damaged: {bad.reason}")
-    chosen, skipped = latest(merged.stored)
-    for archive_id, why in skipped.items():
-        output.say(f"skipped {archive_id}: {output.printable(why)}")
-    if chosen is not None:
-        return next(copied for copied in merged.archives if copied.stored.id == chosen.id)
-    if merged.damaged and not merged.archives:
-        raise ArchiveDamaged(f"every archive of {name} in {world.copies} is damaged")
-    raise NotFound(f"no good archive of {name} in {world.copies}", hint="`dbguard list` shows what there is")
-
-
-def _manifest(found: Copied) -> Archive:
-    """From the first storage of those that hold it which still answers."""
-    for catalog in found.catalogs[:-1]:
-        with contextlib.suppress(StorageError, NotFound):
-            return catalog.archive(found.stored.summary)
-    return found.catalogs[-1].archive(found.stored.summary)
+    return newest(world, names[0])
 
 
 def _running(world: World, wanted: str) -> Target:

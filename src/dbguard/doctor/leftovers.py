@@ -14,9 +14,7 @@ from dbguard.errors import Busy, NotSetUp
 from dbguard.lock import target_lock
 from dbguard.model import Login, Target, TargetName
 from dbguard.prune import ABANDONED, begun, sweep
-
-THROWAWAY = "dbguard.role=throwaway"
-"""The label of servers that are started for a check and removed after it; `dbguard.target` says for whose."""
+from dbguard.throwaway import ROLE
 
 _SCRIPTS = r"""
 for d in /proc/[0-9]*; do
@@ -69,7 +67,10 @@ def in_container(containers: Containers, target: Target, state: Path, clean: boo
 
 
 def throwaways(containers: Containers, state: Path, clean: bool) -> Iterator[Finding]:
-    for container in containers.list(stopped=True, label=THROWAWAY):
+    """One that runs is in use: it ends with whoever started it."""
+    for container in containers.list(stopped=True, label="=".join(ROLE)):
+        if container.running:
+            continue
         owner = container.labels.get("dbguard.target")
         if owner is not None and not _is_idle(TargetName.parse(owner), state):
             continue

@@ -1,24 +1,24 @@
 """The Docker Engine in our words: which containers there are, what runs in them, which volumes they hold.
 
-The only module that imports docker.
+The only package that imports docker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import socket
-import ssl
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import docker
-import requests
 
 from dbguard.command import Command
-from dbguard.errors import DbguardError, EngineUnavailable, ExecFailed, NotFound
+from dbguard.containers.answers import own_socket, translated
+from dbguard.containers.isolated import Isolated, isolated
+from dbguard.errors import DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount
 from dbguard.process import ExecState, Process
 
@@ -50,14 +50,14 @@ class Containers:
     @classmethod
     def connect(cls) -> Self:
         """The engine that DOCKER_HOST or the current context names. Raises EngineUnavailable."""
-        with _translated("the Docker Engine"):
+        with translated("the Docker Engine"):
             client = docker.from_env(timeout=60).api
             info = client.info()
             return cls(client, str(info["ID"]), str(info["ServerVersion"]))
 
     def list(self, *, stopped: bool = False, volume: str | None = None, label: str | None = None) -> list[Container]:
         filters = {key: value for key, value in {"volume": volume, "label": label}.items() if value}
-        with _translated("the list of containers"):
+        with translated("the list of containers"):
             ids = [item["Id"] for item in self._client.containers(all=stopped, filters=filters)]
         found = []
         for container_id in ids:
@@ -69,27 +69,27 @@ class Containers:
         """What happens to containers from now on, one word each, for as long as the engine lives. Raises
         EngineUnavailable at its end: whoever watches has missed something and must look again."""
         filters: dict[str, Any] = {"type": "container", "event": [*_CHANGES]} | ({"label": label} if label else {})
-        with _translated("the engine's events"):
+        with translated("the engine's events"):
             for event in self._client.events(decode=True, filters=filters):
                 yield str(event.get("Action"))
         raise EngineUnavailable("the engine's events have ended")
 
     def inspect(self, container: str) -> Container:
         """By id or name. Raises NotFound."""
-        with _translated(f"container {container}"):
+        with translated(f"container {container}"):
             return _container(self._client.inspect_container(container))
 
     def start(
         self, container: str, command: Command, *, stall: float = _STALL, env: dict[str, str] | None = None
     ) -> Process:
         """Starts a program in a container, stdout and stderr apart, never with a TTY. Enter it to begin."""
-        with _translated(f"container {container}"):
+        with translated(f"container {container}"):
             exec_id = self._client.exec_create(
                 container, command.exec_argv, stdin=True, stdout=True, stderr=True, tty=False, environment=env
             )["Id"]
             stream = self._client.exec_start(exec_id, socket=True)
         return Process(
-            _own_socket(stream),
+            own_socket(stream),
             command,
             inspect=lambda: self._exec_state(exec_id),
             signal_group=lambda pid, name: self._signal_group(container, pid, name),
@@ -106,7 +106,7 @@ class Containers:
     def read_file(self, container: str, path: str) -> bytes | None:
         """A small file out of a running or stopped container; None when there is no such file."""
         try:
-            with _translated(f"{path} in container {container}"):
+            with translated(f"{path} in container {container}"):
                 stream, status = self._client.get_archive(container, path)
                 if status["size"] > _FILE_LIMIT:
                     return None
@@ -120,13 +120,19 @@ class Containers:
 
     def remove(self, container: str) -> None:
         """With its anonymous volumes, also when it runs. It may be gone already."""
-        with contextlib.suppress(NotFound), _translated(f"container {container}"):
+        with contextlib.suppress(NotFound), translated(f"container {container}"):
             self._client.remove_container(container, v=True, force=True)
+
+    def isolated(
+        self, image: str, argv: Sequence[str], *, folder: str, memory: int, labels: Mapping[str, str]
+    ) -> AbstractContextManager[Isolated]:
+        """See isolated.isolated."""
+        return isolated(self._client, image, argv, folder=folder, memory=memory, labels=labels)
 
     def volume_labels(self, name: str) -> dict[str, str] | None:
         """None when there is no such volume."""
         try:
-            with _translated(f"volume {name}"):
+            with translated(f"volume {name}"):
                 return self._client.inspect_volume(name).get("Labels") or {}
         except NotFound:
             return None
@@ -134,14 +140,14 @@ class Containers:
     def volume_folder(self, name: str) -> str | None:
         """Where the engine keeps it on its host. None when there is no such volume."""
         try:
-            with _translated(f"volume {name}"):
+            with translated(f"volume {name}"):
                 return str(self._client.inspect_volume(name)["Mountpoint"])
         except NotFound:
             return None
 
     def _exec_state(self, exec_id: str) -> ExecState:
         try:
-            with _translated("the exec's state"):
+            with translated("the exec's state"):
                 state = self._client.exec_inspect(exec_id)
         except NotFound:
             return ExecState(running=False, exit_code=None)  # the container is gone, and the exec with it
@@ -152,47 +158,6 @@ class Containers:
             kill = ["sh", "-c", f"kill -s {name} -- -{pid}"]  # sh's own: slim images have no kill program
             exec_id = self._client.exec_create(container, kill)["Id"]
             self._client.exec_start(exec_id)
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except docker.errors.NotFound as error:
-        raise NotFound(f"{what}: not found") from error
-    except docker.errors.APIError as error:
-        if error.response is not None and error.response.status_code == 409:
-            raise ExecFailed(f"{what}: {error.explanation}") from error
-        refused = error.response is not None and error.response.status_code == 403
-        hint = "a socket proxy refused it: docs/socket-proxies.md lists what each job asks" if refused else None
-        raise EngineUnavailable(f"{what}: the engine answered {error.explanation or error}", hint=hint) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise EngineUnavailable(
-            f"the Docker Engine does not answer: {error}",
-            hint="is it running, and may this user open its socket? `docker info` must work",
-        ) from error
-
-
-def _own_socket(stream: Any) -> socket.socket:  # noqa: ANN401 — docker-py has no type for it
-    """The connection under docker-py's stream, ours alone: closing it closes it. The script in the container says
-    nothing before it has read its first line, so no byte can already sit in the HTTP client's buffer."""
-    if stream._response.status_code != 101:
-        stream._response.close()
-        raise EngineUnavailable(
-            "something between dbguard and the engine took the stream of a program for an answer of its own: it "
-            "cannot carry a backup",
-            hint="a socket proxy must let `Upgrade: tcp` through, as HAProxy 3.2 does: docs/socket-proxies.md",
-        )
-    raw = getattr(stream, "_sock", stream)
-    if isinstance(raw, ssl.SSLSocket) or not isinstance(raw, socket.socket):
-        raise EngineUnavailable(
-            "this connection to the engine cannot carry a backup: TLS and ssh cannot close one direction",
-            hint="run dbguard on the docker host, or as the sidecar there",
-        )
-    own = raw.dup()
-    stream._response.close()
-    stream.close()
-    return own
 
 
 def _container(info: dict[str, Any]) -> Container:

@@ -1,0 +1,71 @@
+"""How what was loaded differs from what was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dbguard import inventory
+from dbguard.archive import Archive, Database, Table
+from dbguard.definitions import definitions
+from dbguard.engines import ENGINES
+from dbguard.model import Server
+from dbguard.sql import Asking, quoted
+
+_DAY = 86400.0
+
+
+def differences(asking: Asking, server: Server, archive: Archive) -> list[str]:
+    """One line each, on a server of the same version that holds nothing else. Every view is opened on the way."""
+    found = inventory.take(asking, server)
+    was, now = _named(archive.databases), _named(found.databases)
+    return [
+        *(f"{_shown(one)} is missing" for one in sorted(was - now)),
+        *(f"{_shown(one)} is there, and was not saved" for one in sorted(now - was)),
+        *(f"view {view.database}.{view.name} does not open: {view.why}" for view in found.invalid_views),
+        *_definitions(asking, server, archive.databases),
+        *_rows(
+            asking, server, [(name, table) for name, table in _counted(archive) if ("table", name, table.name) in now]
+        ),
+    ]
+
+
+def counted(archive: Archive) -> tuple[int, int]:
+    """Rows that are compared, and tables whose rows nobody counted when they were saved."""
+    tables = sum(len(database.tables) for database in archive.databases)
+    known = [table.rows or 0 for _, table in _counted(archive)]
+    return sum(known), tables - len(known)
+
+
+def _counted(archive: Archive) -> list[tuple[str, Table]]:
+    return [(one.name, table) for one in archive.databases for table in one.tables if table.rows is not None]
+
+
+def _named(databases: Sequence[Database]) -> set[tuple[str, str, str]]:
+    """Kind, database and name of each object; databases themselves have no name within one."""
+    objects = {(kind, one.name, name) for one in databases for kind, name in one.named()}
+    return objects | {("database", one.name, "") for one in databases}
+
+
+def _shown(one: tuple[str, str, str]) -> str:
+    kind, database, name = one
+    return f"{kind} {database}.{name}" if name else f"{kind} {database}"
+
+
+def _definitions(asking: Asking, server: Server, saved: Sequence[Database]) -> Iterator[str]:
+    """Of what both have; archives of former versions know none."""
+    now = definitions(asking, server, [database.name for database in saved])
+    for database in saved:
+        there = now.get(database.name, {})
+        for what, fingerprint in sorted(database.definitions.items()):
+            if there.get(what, fingerprint) != fingerprint:
+                kind, _, name = what.partition(" ")
+                yield f"{kind} {database.name}.{name} is defined otherwise"
+
+
+def _rows(asking: Asking, server: Server, tables: Sequence[tuple[str, Table]]) -> Iterator[str]:
+    rows_of = ENGINES[server.engine].rows_of
+    sources = (f"{quoted(database)}.{quoted(table.name)}{rows_of(server, table)}" for database, table in tables)
+    answers = asking.query(*(f"SELECT COUNT(*) FROM {source}" for source in sources), timeout=_DAY)
+    for (database, table), answer in zip(tables, answers, strict=True):
+        if int(answer[0][0]) != table.rows:
+            yield f"table {database}.{table.name} has {answer[0][0]} rows instead of {table.rows}"

@@ -1,0 +1,170 @@
+"""A server of an archive's own image, for one check: it can reach nobody, holds nothing else, and ends with us."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dbguard import sql
+from dbguard.archive import Archive
+from dbguard.command import Command
+from dbguard.containers import Containers
+from dbguard.containers.isolated import Isolated
+from dbguard.discover import programs_in
+from dbguard.errors import DbguardError, ExecFailed, NotFound, NotVerified, QueryFailed
+from dbguard.model import Login, Target
+from dbguard.sections import VerifySection
+
+ROLE = ("dbguard.role", "throwaway")
+"""The label of these containers; `dbguard.target` says for whose archive."""
+_FOLDER = "/dbguard"
+_SOCKET = f"{_FOLDER}/server.sock"
+WHAT_IT_MAY_TAKE = "verify.memory and verify.time say what such a server may take"
+_PATIENCE = 300.0
+"""Seconds that an empty server may take to start."""
+_SCRIPT = r"""
+exec 4<&0 </dev/null
+folder=$1; shift
+export MYSQL_HOME=/nonexistent
+run() {
+  mkdir "$folder/tmp" || exit
+  for install in mariadb-install-db mysql_install_db; do
+    command -v "$install" >/dev/null || continue
+    "$install" --no-defaults "$@" --auth-root-authentication-method=normal --skip-test-db >/dev/null || exit
+    exec "$(command -v mariadbd || command -v mysqld)" --no-defaults "$@" --socket="$folder/server.sock"
+  done
+  mysqld --no-defaults "$@" --initialize-insecure || exit
+  exec mysqld --no-defaults "$@" --socket="$folder/server.sock"
+}
+run "$@" & server=$!
+{ cat <&4 >/dev/null; kill -s KILL "$server"; } &
+wait "$server"
+"""
+"""Ends with the server, and with whoever holds our stdin. Options of a server are options of its installation too."""
+_ZONES = """
+for program in mariadb-tzinfo-to-sql mysql_tzinfo_to_sql; do
+  command -v "$program" >/dev/null && exec "$program" /usr/share/zoneinfo
+done
+exit 1
+"""
+_OFFSET = re.compile(r"SYSTEM|[+-]\d\d?:\d\d")
+
+
+@contextlib.contextmanager
+def throwaway(containers: Containers, archive: Archive, settings: VerifySection) -> Iterator[Target]:
+    """Raises NotVerified when there is none to be had, when it did not live to the end, and when the time is over."""
+    image, over = archive.software.image_id, threading.Event()
+    argv = ["sh", "-c", _SCRIPT, "dbguard", _FOLDER, *_options(archive, settings)]
+    labels = dict([ROLE, ("dbguard.target", archive.target)])
+    try:
+        with (
+            containers.isolated(image, argv, folder=_FOLDER, memory=settings.memory, labels=labels) as isolated,
+            _limited(containers, isolated, settings.time.total_seconds(), over),
+        ):
+            target = _ready(containers, archive, isolated)
+            try:
+                yield target
+            except DbguardError as error:
+                if _runs(containers, isolated):
+                    raise
+                raise NotVerified(_ended(archive, isolated, settings, over), hint=WHAT_IT_MAY_TAKE) from error
+    except NotFound as error:
+        if image not in str(error) and image[:19] not in str(error):
+            raise
+        raise NotVerified(
+            f"{archive.id} cannot be verified here: its image {archive.software.image} ({image[:19]}) is not there",
+            hint="an image of another id may be another server: pull the one that the database ran on",
+        ) from error
+
+
+@contextlib.contextmanager
+def _limited(containers: Containers, isolated: Isolated, seconds: float, over: threading.Event) -> Iterator[None]:
+    def end() -> None:
+        over.set()
+        with contextlib.suppress(DbguardError):
+            containers.remove(isolated.id)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _options(archive: Archive, settings: VerifySection) -> list[str]:
+    """As the archive's server was where that matters for what is loaded; quick, and safe from nothing."""
+    was = archive.source.settings
+    same = ("lower_case_table_names", "sql_mode", "character_set_server", "collation_server", "innodb_page_size")
+    return [
+        "--user=root",
+        f"--datadir={_FOLDER}/data",
+        f"--tmpdir={_FOLDER}/tmp",  # noqa: S108
+        f"--pid-file={_FOLDER}/server.pid",
+        "--skip-networking",
+        "--skip-log-bin",
+        "--skip-name-resolve",
+        "--loose-mysqlx=OFF",
+        "--event-scheduler=OFF",
+        "--max-allowed-packet=1G",
+        "--innodb-doublewrite=OFF",
+        "--performance-schema=OFF",
+        "--innodb-flush-log-at-trx-commit=0",
+        f"--innodb-buffer-pool-size={settings.memory // 4}",
+        *(f"--{name.replace('_', '-')}={was[name]}" for name in same if name in was),
+        *settings.options,
+    ]
+
+
+def _ready(containers: Containers, archive: Archive, isolated: Isolated) -> Target:
+    """With a password that nobody else knows, in place of none."""
+    end = time.monotonic() + _PATIENCE
+    server = None
+    while server is None:
+        try:
+            container = containers.inspect(isolated.id)
+            programs = programs_in(containers, isolated.id)
+            server = sql.connect(containers, container, programs, _SOCKET, Login(user="root"))
+        except (QueryFailed, ExecFailed, NotFound) as error:
+            if not _runs(containers, isolated) or time.monotonic() > end:
+                said = "; ".join(list(isolated.said)[-3:])
+                raise NotVerified(f"{archive.id}: a server of its image did not start: {error}: {said}") from error
+            time.sleep(0.1)
+    target = Target(name=archive.name, container=container, programs=programs, login=Login(user="root"), server=server)
+    password = secrets.token_hex(16)
+    sql.session(containers, target).execute(f"ALTER USER root@localhost IDENTIFIED BY '{password}'")
+    target = replace(target, login=Login(user="root", password=password))
+    if _needs_zones(archive):
+        _load_zones(containers, target)
+    return target
+
+
+def _needs_zones(archive: Archive) -> bool:
+    """An event remembers the time zone of whoever made it, and its server may have a named one."""
+    events = any(database.objects.get("event") for database in archive.databases)
+    return events or _OFFSET.fullmatch(archive.source.settings.get("time_zone", "SYSTEM")) is None
+
+
+def _load_zones(containers: Containers, target: Target) -> None:
+    made = containers.run(target.container.id, Command(argv=("sh", "-c", _ZONES), login=Login()), timeout=300).stdout
+    sql.session(containers, target).execute("USE mysql", made.decode())
+
+
+def _runs(containers: Containers, isolated: Isolated) -> bool:
+    try:
+        return containers.inspect(isolated.id).running
+    except NotFound:
+        return False
+
+
+def _ended(archive: Archive, isolated: Isolated, settings: VerifySection, over: threading.Event) -> str:
+    if over.is_set():
+        return f"{archive.id} was not verified: it took longer than {settings.time}"
+    said = "; ".join(list(isolated.said)[-3:])
+    return f"{archive.id} was not verified: the server for it ended, perhaps for want of memory: {said}"

@@ -7,6 +7,7 @@ reason why an older one goes. Only losses are suspicious: a database that grows 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dbguard.archive import Stored, Summary
 
@@ -53,6 +54,11 @@ def _losses(now: Summary, before: Summary) -> list[str]:
     if lost > _NOISE and now.plain_size < before.plain_size * (_NEARLY_ALL if moved else _HALF):
         losses.append(f"{of_what} bytes of SQL: {now.plain_size}, before {before.plain_size}")
     return losses
+
+
+def unchecked(archive: Stored) -> Stored:
+    """As if nobody had ever verified it."""
+    return replace(archive, marks=replace(archive.marks, verified=None))
 
 
 def latest(archives: Sequence[Stored]) -> tuple[Stored | None, Mapping[str, str]]:

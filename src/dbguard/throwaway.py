@@ -66,15 +66,14 @@ def throwaway(containers: Containers, archive: Archive, settings: VerifySection)
             containers.isolated(image, argv, folder=_FOLDER, memory=settings.memory, labels=labels) as isolated,
             _limited(containers, isolated, settings.time.total_seconds(), over),
         ):
-            target = _ready(containers, archive, isolated)
             try:
-                yield target
+                yield _ready(containers, archive, isolated)
             except DbguardError as error:
                 if _runs(containers, isolated):
                     raise
                 raise NotVerified(_ended(archive, isolated, settings, over), hint=WHAT_IT_MAY_TAKE) from error
     except NotFound as error:
-        if image not in str(error) and image[:19] not in str(error):
+        if image[:19] not in str(error):
             raise
         raise NotVerified(
             f"{archive.id} cannot be verified here: its image {archive.software.image} ({image[:19]}) is not there",
@@ -132,9 +131,10 @@ def _ready(containers: Containers, archive: Archive, isolated: Isolated) -> Targ
             programs = programs_in(containers, isolated.id)
             server = sql.connect(containers, container, programs, _SOCKET, Login(user="root"))
         except (QueryFailed, ExecFailed, NotFound) as error:
-            if not _runs(containers, isolated) or time.monotonic() > end:
-                said = "; ".join(list(isolated.said)[-3:])
-                raise NotVerified(f"{archive.id}: a server of its image did not start: {error}: {said}") from error
+            if not _runs(containers, isolated):
+                raise
+            if time.monotonic() > end:
+                raise NotVerified(f"{archive.id} was not verified: its server does not answer: {error}") from error
             time.sleep(0.1)
     target = Target(name=archive.name, container=container, programs=programs, login=Login(user="root"), server=server)
     password = secrets.token_hex(16)
@@ -167,4 +167,4 @@ def _ended(archive: Archive, isolated: Isolated, settings: VerifySection, over: 
     if over.is_set():
         return f"{archive.id} was not verified: it took longer than {settings.time}"
     said = "; ".join(list(isolated.said)[-3:])
-    return f"{archive.id} was not verified: the server for it ended, perhaps for want of memory: {said}"
+    return f"{archive.id} was not verified: its server ended: {said or 'without a word'}"

@@ -10,18 +10,20 @@ from dbguard.cli.world import World
 from dbguard.copies import Copied
 from dbguard.errors import ArchiveDamaged, NotFound, StorageError
 from dbguard.model import TargetName
-from dbguard.suspicion import latest
+from dbguard.suspicion import latest, unchecked
 
 
-def newest(world: World, name: TargetName) -> Copied:
-    """The one that `latest` means. Says what it passes over, and which storage could not be asked."""
+def newest(world: World, name: TargetName, *, whatever_was_checked: bool = False) -> Copied:
+    """The one that `latest` means, or would mean if nothing had been checked. Says what it passes over, and which
+    storage could not be asked."""
     merged = world.copies.listing(name)
     for error in merged.unreadable.values():
         output.say(f"warning: a newer one may be where nobody can look: {output.printable(str(error))}")
     for url, bad in merged.damaged:
         where = f" in {url}" if len(world.copies.catalogs) > 1 else ""
         output.say(f"skipped {bad.id}{where}: damaged: {bad.reason}")
-    chosen, skipped = latest(merged.stored)
+    stored = [unchecked(one) for one in merged.stored] if whatever_was_checked else merged.stored
+    chosen, skipped = latest(stored)
     for archive_id, why in skipped.items():
         output.say(f"skipped {archive_id}: {output.printable(why)}")
     if chosen is not None:

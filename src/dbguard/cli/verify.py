@@ -82,7 +82,7 @@ def _chosen(world: World, wanted: str | None, archive_id: str | None, *, everyth
         if everything:
             yield from world.copies.listing(name).archives
         else:
-            yield newest(world, name)
+            yield newest(world, name, whatever_was_checked=True)
 
 
 def _verified(world: World, copied: Copied, keys: Any) -> Check:  # noqa: ANN401 — pyrage has no types

@@ -29,7 +29,7 @@ LAYERS = """
     dumping
     counting comparison
     inventory intake copies gate ddl accounts
-    obstacles connections definitions
+    obstacles connections definitions checksums
     sql catalog
     habits scope
     containers config lock

@@ -53,6 +53,7 @@ class Table:
     kind: str  # "BASE TABLE", "SYSTEM VERSIONED", …: the server's word
     engine: str | None
     rows: int | None = None
+    checksum: str | None = None  # over all its rows, see checksums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dbguard import inventory
 from dbguard.archive import Archive, Database, Table
+from dbguard.checksums import NEUTRAL, checksum, columns, statement
 from dbguard.definitions import definitions
 from dbguard.engines import ENGINES
 from dbguard.model import Server
@@ -64,8 +65,15 @@ def _definitions(asking: Asking, server: Server, saved: Sequence[Database]) -> I
 
 def _rows(asking: Asking, server: Server, tables: Sequence[tuple[str, Table]]) -> Iterator[str]:
     rows_of = ENGINES[server.engine].rows_of
-    sources = (f"{quoted(database)}.{quoted(table.name)}{rows_of(server, table)}" for database, table in tables)
-    answers = asking.query(*(f"SELECT COUNT(*) FROM {source}" for source in sources), timeout=_DAY)
-    for (database, table), answer in zip(tables, answers, strict=True):
-        if int(answer[0][0]) != table.rows:
-            yield f"table {database}.{table.name} has {answer[0][0]} rows instead of {table.rows}"
+    of = columns(asking) if any(table.checksum for _, table in tables) else {}
+    questions = [NEUTRAL]
+    for database, table in tables:
+        source = f"{quoted(database)}.{quoted(table.name)}{rows_of(server, table)}"
+        known = of[database, table.name] if table.checksum else None
+        questions.append(f"SELECT COUNT(*) FROM {source}" if known is None else statement(server, source, known))
+    answers = asking.query(*questions, timeout=_DAY)[1:]
+    for (database, table), [row] in zip(tables, answers, strict=True):
+        if int(row[0]) != table.rows:
+            yield f"table {database}.{table.name} has {row[0]} rows instead of {table.rows}"
+        elif table.checksum and checksum(row)[1] != table.checksum:
+            yield f"table {database}.{table.name} has other contents: its checksum differs"

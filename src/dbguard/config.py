@@ -65,6 +65,7 @@ class Settings(BaseSettings, Rules):
     block_ddl: Literal["auto", "always", "never"] = "auto"
     gate: Literal["auto", "gentle", "never"] = "auto"
     counts: bool = True
+    checksums: bool = False
     count_limit: Duration = pydantic.Field(default=timedelta(minutes=10), gt=timedelta(0))
     stall: Duration = pydantic.Field(default=timedelta(minutes=30), gt=timedelta(0))
     user: str | None = None

@@ -4,58 +4,71 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dbguard.archive import TRANSACTIONAL, Database, Table
+from dbguard.checksums import NEUTRAL, Columns, checksum, statement
 from dbguard.connections import Connection
 from dbguard.engines import ENGINES
 from dbguard.errors import SessionLost
 from dbguard.model import Server
-from dbguard.sql import quoted
+from dbguard.sql import Row, quoted
 
 _SAVEPOINT = "SAVEPOINT dbguard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Rows by database and table; `why_not` says why some are missing."""
+    """By database and table: rows, and checksums where asked for; `why_not` says why some are missing."""
 
     rows: Mapping[tuple[str, str], int]
+    checksums: Mapping[tuple[str, str], str] = field(default_factory=dict)
     why_not: str = ""
 
     def of(self, databases: Sequence[Database]) -> tuple[Database, ...]:
-        """The same databases with the number of rows of each table, where it is known."""
+        """The same databases with what is known of each table."""
         return tuple(replace(one, tables=tuple(self._of(one, table) for table in one.tables)) for one in databases)
 
     def _of(self, database: Database, table: Table) -> Table:
-        return replace(table, rows=self.rows.get((database.name, table.name)))
+        key = database.name, table.name
+        return replace(table, rows=self.rows.get(key), checksum=self.checksums.get(key))
 
 
-def count(session: Connection, server: Server, databases: Sequence[Database], limit: float) -> Counts:
-    """One table after the other, for `limit` seconds in all. Raises SessionLost when the session ended before, and
-    QueryFailed when a table cannot be read."""
+def count(
+    session: Connection, server: Server, databases: Sequence[Database], limit: float, columns: Columns | None = None
+) -> Counts:
+    """One table after the other, for `limit` seconds in all; with `columns` their checksums too. Raises SessionLost
+    when the session ended before, and QueryFailed when a table cannot be read."""
     end = time.monotonic() + limit
     rows: dict[tuple[str, str], int] = {}
+    checksums: dict[tuple[str, str], str] = {}
+    if columns is not None:
+        session.query(NEUTRAL)
     for key, source in _sources(server, databases):
         left = end - time.monotonic()
         try:
             if left > 0:
-                rows[key] = _rows(session, source, left)
+                if columns is None:
+                    rows[key] = int(_asked(session, f"SELECT COUNT(*) FROM {source}", left)[0])
+                else:
+                    found = _asked(session, statement(server, source, columns[key]), left)
+                    rows[key], checksums[key] = checksum(found)
                 continue
         except SessionLost:
             if time.monotonic() < end:
                 raise
-        return Counts(rows=rows, why_not=f"not all rows were counted within {limit:g} seconds")
-    return Counts(rows=rows)
+        why_not = f"not all rows were counted within {limit:g} seconds"
+        return Counts(rows=rows, checksums=checksums, why_not=why_not)
+    return Counts(rows=rows, checksums=checksums)
 
 
-def _rows(session: Connection, source: str, timeout: float) -> int:
+def _asked(session: Connection, question: str, timeout: float) -> Row:
     """Without the way back to the savepoint the table's metadata lock stays, as long as the snapshot: who wants to
     change the table waits, and behind him all who want to use it."""
     session.query(_SAVEPOINT)
-    count = session.query(f"SELECT COUNT(*) FROM {source}", timeout=timeout)
+    [row] = session.query(question, timeout=timeout)
     session.query(f"ROLLBACK TO {_SAVEPOINT}")
-    return int(count[0][0])
+    return row
 
 
 def _sources(server: Server, databases: Sequence[Database]) -> Iterator[tuple[tuple[str, str], str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dbguard.archive import Database, Marker
+from dbguard.checksums import Columns, columns
 from dbguard.command import Command
 from dbguard.config import Settings
 from dbguard.connections import Sessions
@@ -65,6 +66,7 @@ class Dump:
         self._databases = found.without_invalid_views()
         skip = [(view.database, view.name) for view in found.invalid_views]
         self._argv = ENGINES[target.server.engine].dump(target.programs.dump, target.server, self._databases, skip)
+        self._columns: Columns | None = None
         self._remarks: list[str] = []
         self._snapshot = datetime.now(UTC)
 
@@ -75,6 +77,7 @@ class Dump:
 
     def take(self, intake: Intake, held: Held, listener: Listener) -> Dumped:
         fingerprints = definitions(held.asking, self._target.server, [database.name for database in self._databases])
+        self._columns = columns(held.asking) if self._settings.checksums and self._counts else None
         with ThreadPoolExecutor(1) as pool, self._gate() as gate:
             counts = self._run(intake, held, gate, listener, pool)
             marker = gate.marker
@@ -109,7 +112,8 @@ class Dump:
                 process.messages.append(message)  # which keeps the last ones only
             if gate.counting is not None and not counting and self._counts:
                 limit = self._settings.count_limit.total_seconds()
-                counting.append(pool.submit(count, gate.counting, self._target.server, self._databases, limit))
+                about = (self._target.server, self._databases, limit, self._columns)
+                counting.append(pool.submit(count, gate.counting, *about))
             if len(unknown) < _SHOWN and not known(message) and message not in tails:
                 unknown.append(message)
 

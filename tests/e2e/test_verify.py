@@ -268,3 +268,28 @@ def test_it_can_reach_nobody_and_has_no_privilege(server: Server, saved: Dbguard
     assert labels["dbguard.role"] == "throwaway"
     assert not [word for word in [*made["Config"]["Env"], *made["Args"]] if os.environ.get("NONE", "PASSWORD=") in word]
     assert "dbguard" not in saved("discover").succeeded().out.split()
+
+
+# --- what is in the rows ---
+
+CHECKED = {"DBGUARD_CHECKSUMS": "true"}
+
+
+@pytest.mark.parametrize("old", ["(3,'Edsger')", "(10,1)"])
+@ONE_KIND
+def test_one_value_that_is_another(server: Server, dbguard: Dbguard, old: str) -> None:
+    server.sql(SHOP)
+    dbguard("backup", "now", server.target, environment=CHECKED).succeeded()
+    dbguard("verify").succeeded()
+    rewritten(dbguard.archives()[0], old, old.replace("Edsger", "Dijkstra").replace("1)", "3)"))
+    done = dbguard("verify")
+    assert (done.code, "has other contents" in done.err) == (4, True), done.err
+
+
+def test_checksums_of_hostile_data_come_back(server: Server, dbguard: Dbguard) -> None:
+    hostile.load(server)
+    dbguard("backup", "now", server.target, environment=CHECKED).succeeded()
+    tables = [table for database in dbguard.manifest()["databases"] for table in database["tables"]]
+    assert [table["name"] for table in tables if (table["checksum"] is None) != (table["rows"] is None)] == []
+    assert sum(table["checksum"] is not None for table in tables) > 20
+    dbguard("verify").succeeded()

@@ -133,9 +133,11 @@ class Servers:
 
     def _started(self, kind: str) -> Server:
         if kind not in self._running:
-            self._compose("up", "--detach", "--wait", "--wait-timeout", str(READY), kind)
+            self._compose("up", "--detach", kind)
             container = self._compose("ps", "--quiet", kind).strip()
-            self._running[kind] = Server(container, kind, f"{self.project}/{kind}")
+            server = Server(container, kind, f"{self.project}/{kind}")
+            server.wait_until_ready()
+            self._running[kind] = server
         return self._running[kind]
 
     def _compose(self, *words: str) -> str:

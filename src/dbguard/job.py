@@ -21,7 +21,7 @@ from dbguard.mirror import repair
 from dbguard.model import Target, TargetName
 from dbguard.ping import Ping
 from dbguard.scope import Scope
-from dbguard.upkeep import keep_up
+from dbguard.upkeep import keep_up, prove
 
 Level = Literal["info", "warning", "error"]
 Say = Callable[[Level, str], None]
@@ -40,6 +40,7 @@ class Report:
     busy: bool = False  # somebody else is at work on it: the same
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()
+    check: str = ""  # how it failed; the archive was saved all the same
 
     @property
     def idle(self) -> bool:
@@ -48,7 +49,7 @@ class Report:
 
     @property
     def result(self) -> Literal["success", "failed", "partly"]:
-        if self.error:
+        if self.error or self.check:
             return "failed"
         return "partly" if self.uncopied or self.unpruned else "success"
 
@@ -79,7 +80,7 @@ class Job:
         if report.result == "success":
             self._pinged(ping.success(self.run, f"{self.name}: {report.archive or 'no database to back up'}"))
         else:
-            said = report.error or "; ".join((*report.uncopied, *report.unpruned))
+            said = report.error or report.check or "; ".join((*report.uncopied, *report.unpruned))
             self._pinged(ping.fail(self.run, f"{self.name}: {said}"))
         return report
 
@@ -143,6 +144,11 @@ class Job:
         for reason in archive.suspicious:
             self.say("warning", f"{archive.id} is suspicious: {reason}; `dbguard confirm {archive.id}` if it is right")
         self.say("info", f"saved {archive.id}, {archive.size} bytes")
+        check = prove(
+            outcome, containers=self.containers, settings=self.settings, say=lambda line: self.say("warning", line)
+        )
+        if check is not None:
+            self.say("info" if check.passed else "error", str(check))
         done = keep_up(
             outcome,
             copies=self.copies,
@@ -152,7 +158,12 @@ class Job:
         )
         for trouble in (*done.uncopied, *done.unpruned):
             self.say("error", trouble)
-        return self._report(archive=archive.id, uncopied=tuple(done.uncopied), unpruned=tuple(done.unpruned))
+        return self._report(
+            archive=archive.id,
+            uncopied=tuple(done.uncopied),
+            unpruned=tuple(done.unpruned),
+            check=str(check) if check is not None and not check.passed else "",
+        )
 
     def _report(self, **said: Any) -> Report:  # noqa: ANN401 — fields of Report
         return Report(target=str(self.name), run=self.run, **said)

@@ -201,8 +201,9 @@ class QuerySection(Section):
 
 
 class VerifySection(Section):
-    """The throw-away server, and what it is asked."""
+    """The throw-away server, when there is one, and what it is asked."""
 
+    when: Literal["after-backup", "off"] = "off"
     memory: pydantic.ByteSize = pydantic.ByteSize(1 << 30)
     time: Duration = pydantic.Field(default=timedelta(hours=4), gt=timedelta(0))
     options: Listed = ()

@@ -1,4 +1,4 @@
-"""What follows a good backup: missing copies are made, and the rules decide what goes."""
+"""What follows a good backup: it is proven, missing copies are made, and the rules decide what goes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from datetime import datetime
 
 from dbguard.backup import Outcome
 from dbguard.config import Settings
+from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.errors import Busy, DbguardError
 from dbguard.mirror import repair
 from dbguard.prune import prune, sweep
+from dbguard.report import Report, quiet
+from dbguard.verify import Check, verify
 
 Say = Callable[[str], None]
 
@@ -22,6 +25,28 @@ class Upkeep:
 
     uncopied: list[str] = field(default_factory=list)  # copies that are still missing, the new archive's too
     unpruned: list[str] = field(default_factory=list)  # archives that should have gone and are still there
+
+
+def prove(
+    outcome: Outcome, *, containers: Containers, settings: Settings, say: Say, report: Report = quiet
+) -> Check | None:
+    """In the nearest storage, and what is encrypted with the key that only this run has. None where that is not wished
+    for, and where nobody could tell, which `say` then says: a backup that is not proven is a backup all the same."""
+    if settings.verify.when != "after-backup":
+        return None
+    keys = () if outcome.identity is None else (outcome.identity,)
+    try:
+        return verify(
+            outcome.archive,
+            catalog=outcome.saved[0],
+            containers=containers,
+            settings=settings,
+            keys=keys,
+            report=report,
+        )
+    except DbguardError as error:
+        say(f"not verified: {error}")
+        return None
 
 
 def keep_up(outcome: Outcome, *, copies: Copies, settings: Settings, now: datetime, say: Say) -> Upkeep:

@@ -40,6 +40,12 @@ class Check:
     def passed(self) -> bool:
         return not self.differences
 
+    def __str__(self) -> str:
+        if not self.passed:
+            return f"the check of {self.id} failed: {'; '.join(self.differences)}"
+        uncounted = f", {self.uncounted} tables not counted" if self.uncounted else ""
+        return f"verified {self.id}: {self.rows} rows{uncounted}; to load it took {self.seconds:.1f} s"
+
 
 def verify(
     archive: Archive,

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from backports import zstd
 
 from tests import hostile
 from tests.conftest import Dbguard, Result
 from tests.servers import Server, docker
-from tests.stack import wait_until
+from tests.stack import QuickStack, sidecar_image, wait_until
 
 pytestmark = pytest.mark.docker
 ONE_KIND = pytest.mark.parametrize("server", ["mariadb118"], indirect=True)
@@ -293,3 +294,59 @@ def test_checksums_of_hostile_data_come_back(server: Server, dbguard: Dbguard) -
     assert [table["name"] for table in tables if (table["checksum"] is None) != (table["rows"] is None)] == []
     assert sum(table["checksum"] is not None for table in tables) > 20
     dbguard("verify").succeeded()
+
+
+# --- after every backup ---
+
+AFTER = {"DBGUARD_VERIFY__WHEN": "after-backup"}
+
+
+@ONE_KIND
+def test_after_a_backup_with_a_key_that_nobody_has(server: Server, dbguard: Dbguard) -> None:
+    server.sql(SHOP)
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    encrypted = AFTER | {"DBGUARD_RECIPIENTS": recipient}
+    done = dbguard("backup", "now", server.target, "--json", environment=encrypted).succeeded()
+    assert [one["verified"] for one in done.json["archives"]] == [True]
+    assert state(dbguard) == [True]
+    done = dbguard("verify")
+    assert (done.code, "private key" in done.err, state(dbguard)) == (1, True, [True]), done.err
+
+
+@ONE_KIND
+def test_after_a_backup_that_fails_the_check(server: Server, dbguard: Dbguard) -> None:
+    server.sql(SHOP)
+    query = '[[verify.query]]\nstatement = "SELECT COUNT(*) FROM shop.customer"\nequals = "9"\n'
+    (dbguard.folder / "dbguard.toml").write_text(f'[verify]\nwhen = "after-backup"\n{query}')
+    done = dbguard("backup", "now", server.target, "--json")
+    assert (done.code, "'3' is not '9'" in done.err, state(dbguard)) == (4, True, [False]), done.err
+    assert [one["verified"] for one in done.json["archives"]] == [False]
+
+
+@ONE_KIND
+def test_after_a_backup_that_nobody_could_check(server: Server, dbguard: Dbguard) -> None:
+    server.sql(SHOP)
+    wrong = AFTER | {"DBGUARD_VERIFY__OPTIONS": "--no-such-option"}
+    done = dbguard("backup", "now", server.target, "--json", environment=wrong).succeeded()
+    assert "warning not verified" in done.err
+    assert [one["verified"] for one in done.json["archives"]] == [None]
+    assert state(dbguard) == [None]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_sidecar_verifies_what_it_has_saved(tmp_path: Path, good: bool) -> None:
+    stack = QuickStack(tmp_path, sidecar_image())
+    stack.services["backup"]["environment"] |= AFTER | {"DBGUARD_RETRIES": "0"}
+    stack.services["backup"]["volumes"].append("./dbguard.toml:/etc/dbguard/dbguard.toml:ro")
+    query = f"statement = 'SELECT COUNT(*) FROM shop.t'\nequals = '{0 if good else 1}'\n"
+    (tmp_path / "dbguard.toml").write_text(f"[[verify.query]]\n{query}")
+    stack.write()
+    try:
+        stack.up_with_data()
+        result = "passed" if good else "failed"
+        wait_until(lambda: [*stack.archives_of("db")[0].glob(f"check-*-{result}.json")] != [], "its check")
+        [log] = [line for line in stack.compose("logs", "backup").splitlines() if "check" in line or "verified" in line]
+        assert ("'0' is not '1'" in log) is not good, log
+        assert len(stack.archives_of("db")) == 1
+    finally:
+        stack.here("docker", "compose", "down", "--volumes", "--timeout", "1")

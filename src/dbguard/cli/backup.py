@@ -15,9 +15,10 @@ from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.discover import meant, reachable
-from dbguard.errors import DbguardError, DumpFailed, Partly, UsageError
+from dbguard.errors import CheckFailed, DbguardError, DumpFailed, Partly, UsageError
 from dbguard.model import Sighting, Target
-from dbguard.upkeep import Upkeep, keep_up
+from dbguard.upkeep import Upkeep, keep_up, prove
+from dbguard.verify import Check
 
 
 @click.group("backup")
@@ -63,6 +64,8 @@ def now(
         raise failed[0]
     if failed:
         raise (Partly if done else DumpFailed)(f"{len(failed)} of {len(sought)} targets failed")
+    if bad := [one.outcome.archive.id for one in done if one.check is not None and not one.check.passed]:
+        raise CheckFailed(f"{output.count(len(bad), 'archive')} failed the check: {', '.join(bad)}")
     if uncopied := sum(1 for one in done if one.uncopied):
         raise Partly(
             f"{output.count(uncopied, 'archive')} not in every storage",
@@ -75,6 +78,7 @@ class _Done:
     """A backup that was saved, and what of it was not as it should be."""
 
     outcome: Outcome
+    check: Check | None
     uncopied: tuple[str, ...]
     unpruned: tuple[str, ...]
 
@@ -105,12 +109,13 @@ def _each(world: World, sought: Sequence[Callable[[], Target]], wish: Wish) -> t
 
 
 def _one(world: World, target: Target, wish: Wish) -> _Done:
+    containers, settings = world.containers, world.settings
     with output.progress() as report:
         outcome = back_up(
             target,
-            containers=world.containers,
+            containers=containers,
             catalogs=world.copies.catalogs,
-            settings=world.settings,
+            settings=settings,
             wish=wish,
             report=report,
         )
@@ -118,13 +123,21 @@ def _one(world: World, target: Target, wish: Wish) -> _Done:
     output.say(f"saved   {summary(archive)}")
     for remark in remarks(archive):
         output.say(output.printable(remark))
+    with output.progress() as report:
+        check = prove(outcome, containers=containers, settings=settings, say=_warn, report=report)
+    if check is not None:
+        output.say(output.printable(str(check)))
     if wish.databases:  # it is no backup of this target that could stand for an older one
         upkeep = Upkeep(uncopied=[f"not in {url}: {error}" for url, error in outcome.failed.items()])
     else:
-        upkeep = keep_up(outcome, copies=world.copies, settings=world.settings, now=datetime.now(UTC), say=output.say)
+        upkeep = keep_up(outcome, copies=world.copies, settings=settings, now=datetime.now(UTC), say=output.say)
     for what in (*upkeep.uncopied, *upkeep.unpruned):
         output.say(f"failed  {output.printable(what)}")
-    return _Done(outcome=outcome, uncopied=tuple(upkeep.uncopied), unpruned=tuple(upkeep.unpruned))
+    return _Done(outcome=outcome, check=check, uncopied=tuple(upkeep.uncopied), unpruned=tuple(upkeep.unpruned))
+
+
+def _warn(line: str) -> None:
+    output.say(output.printable(f"warning {line}"))
 
 
 def remarks(archive: Archive) -> Iterator[str]:
@@ -158,4 +171,5 @@ def _facts(done: _Done) -> dict[str, object]:
         "copies": [catalog.url for catalog in done.outcome.saved],
         "uncopied": list(done.uncopied),
         "unpruned": list(done.unpruned),
+        "verified": done.check.passed if done.check is not None else None,
     }

@@ -95,18 +95,8 @@ def _verified(world: World, copied: Copied, keys: Any) -> Check:  # noqa: ANN401
             keys=keys,
             report=report,
         )
-    for difference in check.differences:
-        output.say(output.printable(f"differs  {difference}"))
-    output.say(told(check))
+    output.say(output.printable(f"{check.target}: {check}"))
     return check
-
-
-def told(check: Check) -> str:
-    """One line about a check."""
-    result = "verified" if check.passed else "FAILED  "
-    uncounted = f", {output.count(check.uncounted, 'table')} not counted" if check.uncounted else ""
-    took = output.duration(check.seconds)
-    return f"{result}  {check.target}  {check.id}  {check.rows} rows compared{uncounted}; a load takes {took}"
 
 
 def _facts(check: Check) -> dict[str, object]:

@@ -100,7 +100,10 @@ def _limited(containers: Containers, isolated: Isolated, seconds: float, over: t
 def _options(archive: Archive, settings: VerifySection) -> list[str]:
     """As the archive's server was where that matters for what is loaded; quick, and safe from nothing."""
     was = archive.source.settings
-    same = ("lower_case_table_names", "sql_mode", "character_set_server", "collation_server", "innodb_page_size")
+    same = (
+        "lower_case_table_names", "sql_mode", "character_set_server", "collation_server", "innodb_page_size",
+        "partial_revokes",
+    )  # fmt: skip
     return [
         "--user=root",
         f"--datadir={_FOLDER}/data",

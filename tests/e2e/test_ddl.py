@@ -416,7 +416,11 @@ def storm(server: Server, dbguard: Dbguard, pause: Pause) -> Storm:
 
 
 def test_storm_waits_for_a_guarded_backup(storm: Storm) -> None:
+    """MariaDB does not wait for an ALTER that copies already: should one come to its end meanwhile, we give way."""
     done, others = storm.backup({}, seconds=3)
+    if storm.server.family == "mariadb" and done.code != 0:
+        assert_refused(done, storm.dbguard, "had begun before the backup")
+        return
     done.succeeded()
     assert NOT_HELD not in done.err
     assert {name: waits for name in STORM if (waits := max(others.waits[name])) < 3} == {}, "nobody kept them waiting"

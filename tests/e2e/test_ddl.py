@@ -428,15 +428,6 @@ def test_storm_waits_for_a_guarded_backup(storm: Storm) -> None:
     storm.assert_whole(storm.dbguard.archives()[-1], storm.dbguard.manifest())
 
 
-@pytest.mark.parametrize("counts", ["true", "false"])
-def test_storm_over_an_unguarded_backup(storm: Storm, counts: str) -> None:
-    done, _ = storm.backup(NEVER | {"DBGUARD_COUNTS": counts}, seconds=1)
-    if done.code == 0:
-        storm.assert_whole(storm.dbguard.archives()[-1], storm.dbguard.manifest())
-    else:
-        assert_refused(done, storm.dbguard, "z_", "b_")
-
-
 @pytest.mark.parametrize("table", ["b_first", "z_last"])
 def test_who_uses_a_table_does_not_wait_for_who_wants_to_change_it(
     server: Server, dbguard: Dbguard, pause: Pause, table: str

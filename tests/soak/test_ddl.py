@@ -40,6 +40,9 @@ def test_guarded(server: Server, dbguard: Dbguard, pause: Pause) -> None:
     for _ in range(RUNS):
         one = storm(server, dbguard, pause)
         done, others = one.backup({}, seconds=2)
+        if server.family == "mariadb" and "had begun before the backup" in done.err:
+            assert (done.code, dbguard.archives()) == (1, []), done.err
+            continue
         done.succeeded()
         assert NOT_HELD not in done.err
         assert {name for name in STORM if max(others.waits[name]) < 2} == set(), "nobody kept them waiting"

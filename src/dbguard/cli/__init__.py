@@ -82,8 +82,8 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     dbguard doctor                        what could go wrong
     dbguard compose down --volumes        refused unless the backup is fresh
 
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged, 69 engine or storage unavailable, 70 internal,
-    75 busy, 77 refused by the guard, 78 configuration, 130/143 stopped by a signal.
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 partly, 4 damaged or failed a check, 69 engine or storage
+    unavailable, 70 internal, 75 busy, 77 refused by the guard, 78 configuration, 130/143 stopped by a signal.
     """
     if debug:
         os.environ[_DEBUG] = "1"

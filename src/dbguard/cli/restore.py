@@ -22,7 +22,7 @@ from dbguard.restore_plan import RestorePlan, plan
 
 @click.command("restore")
 @click.argument("target", required=False)
-@click.option("--latest", is_flag=True, help="The newest complete archive of the target.")
+@click.option("--latest", is_flag=True, help="The newest good archive: complete, not suspicious, no failed check.")
 @click.option("--id", "archive_id", help="This archive; the beginning of its id is enough.")
 @click.option("--database", metavar="NAME[:NEWNAME]", help="Only this database, optionally under another name.")
 @click.option("--identity", type=click.Path(path_type=Path), help="The file of the private key, where it is encrypted.")

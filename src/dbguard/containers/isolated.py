@@ -34,10 +34,10 @@ def isolated(
     memory: int,
     labels: Mapping[str, str],
 ) -> Iterator[Isolated]:
-    """A new container without a network whose program is root there with no privilege, may write below `folder`
-    and `/tmp` only, and has `memory` bytes; where the host itself runs short it is the first to go. It is removed at
-    the end. Should we be killed before, the program sees
-    the end of its stdin; when it then ends, the engine removes the container."""
+    """A new container without a network whose program is root there with no privilege, may write below `folder` and
+    `/tmp` only, and has `memory` bytes; where the host itself runs short it is the first to go. It is removed at the
+    end. Should we be killed before, the program sees the end of its stdin; when it then ends, the engine removes the
+    container."""
     with translated(f"a container of image {image[:19]}"):
         host = client.create_host_config(
             network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"],  # noqa: S108

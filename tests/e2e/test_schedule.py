@@ -263,8 +263,13 @@ def contents(archive: Path) -> dict[str, bytes]:
 
 
 def assert_status(stack: Minutely, code: int, *problems: str) -> None:
-    done = stack.dbguard("status")
-    assert (done.returncode, [one for one in problems if one not in done.stdout]) == (code, []), done
+    """Soon: a run with attempts left has not failed yet."""
+
+    def said() -> bool:
+        done = stack.dbguard("status")
+        return done.returncode == code and all(one in done.stdout for one in problems)
+
+    wait_until(said, f"status {code}, {', '.join(problems)}", 60)
 
 
 def all_green(stack: Minutely) -> bool:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,12 @@ class Servers:
         return self._running.values()
 
     def fresh(
-        self, kind: str, *arguments: str, environment: Mapping[str, str] | None = None, image: str = ""
+        self,
+        kind: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        image: str = "",
+        options: Sequence[str] = (),
     ) -> Server:
         """A new server with the command of that kind, and its image if none is given, outside of the project."""
         model = json.loads(docker("inspect", self._started(kind).container))[0]["Config"]
@@ -114,7 +119,7 @@ class Servers:
         settings = [word for pair in variables.items() for word in ("--env", "=".join(pair))]
         command = (*model["Cmd"], *arguments)
         container = docker(
-            "run", "--detach", "--name", name, *labels, *settings, image or model["Image"], *command
+            "run", "--detach", "--name", name, *labels, *settings, *options, image or model["Image"], *command
         ).strip()
         server = Server(container, kind, f"_/{name}")
         server.wait_until_ready()

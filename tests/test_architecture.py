@@ -24,6 +24,7 @@ LAYERS = """
     timetable told metrics notify
     upkeep lookout news
     backup restore verify prune mirror guard placement health
+    swap
     whole loading throwaway
     discover manifest script compose sidecar shelf restore_plan
     dumping
@@ -38,7 +39,7 @@ LAYERS = """
     schedule encryption engines storages process checker cache
     argv command frames retention freshness sqldump stream report
     suspicion
-    layout pulse
+    layout pulse feed
     pflag archive state logs ping
     model
     errors

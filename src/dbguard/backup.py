@@ -36,6 +36,7 @@ from dbguard.model import Progress, Target
 from dbguard.obstacles import Obstacle
 from dbguard.report import Report, Throttled, quiet
 from dbguard.suspicion import losses
+from dbguard.swap.recovery import recover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def back_up(
     nothing was published anywhere.
     """
     with target_lock(settings.state, target.name):
+        recovered = recover(target, containers, settings) if target.server.unfinished else []
         started = datetime.now(UTC)
         owner = Owner(engine_id=containers.engine_id, project=target.name.project, service=target.name.service)
         keys, identity = _keys(settings)
@@ -103,7 +105,11 @@ def back_up(
                 blobs=[intake.blob(data), *blobs],
                 largest_statement=intake.checker.largest_statement,
             )
-            archive = replace(archive, suspicious=losses(archive.summary, before))
+            archive = replace(
+                archive,
+                warnings=(*archive.warnings, *recovered),
+                suspicious=losses(archive.summary, before),
+            )
             round_.publish(archive)
         return Outcome(archive=archive, saved=tuple(round_.alive), failed=round_.failed, identity=identity)
 

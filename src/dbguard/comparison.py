@@ -24,7 +24,7 @@ def differences(asking: Asking, server: Server, archive: Archive) -> list[str]:
         *(f"{_shown(one)} is there, and was not saved" for one in sorted(now - was)),
         *(f"view {view.database}.{view.name} does not open: {view.why}" for view in found.invalid_views),
         *_definitions(asking, server, archive.databases),
-        *_rows(
+        *rows(
             asking, server, [(name, table) for name, table in _counted(archive) if ("table", name, table.name) in now]
         ),
     ]
@@ -63,7 +63,8 @@ def _definitions(asking: Asking, server: Server, saved: Sequence[Database]) -> I
                 yield f"{kind} {database.name}.{name} is defined otherwise"
 
 
-def _rows(asking: Asking, server: Server, tables: Sequence[tuple[str, Table]]) -> Iterator[str]:
+def rows(asking: Asking, server: Server, tables: Sequence[tuple[str, Table]]) -> Iterator[str]:
+    """Of the tables in these databases, by number and, where they were saved with one, by checksum."""
     rows_of = ENGINES[server.engine].rows_of
     of = columns(asking) if any(table.checksum for _, table in tables) else {}
     questions = [NEUTRAL]

@@ -81,6 +81,7 @@ class Settings(BaseSettings, Rules):
     retry_wait: Duration = pydantic.Field(default=timedelta(minutes=1), gt=timedelta(0))
     max_duration: Duration = pydantic.Field(default=timedelta(hours=24), gt=timedelta(0))
     max_age: Duration | None = None
+    load_sessions: int | None = pydantic.Field(default=None, ge=1, le=64)
     parallel: int = pydantic.Field(default=2, ge=1)
     notify: Urls = ()
     notify_file: Path | None = None

@@ -131,6 +131,7 @@ class Server:
     account: str
     blind_spots: tuple[str, ...]  # why the account cannot be proven to see everything
     privileges: frozenset[str] = frozenset()  # of the account, on *.*
+    unfinished: tuple[str, ...] = ()  # journals of restores that were cut short, see swap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,12 @@ from typing import Self
 
 from dbguard.command import Command
 from dbguard.errors import DbguardError, ExecFailed
+from dbguard.feed import Feed
 from dbguard.frames import STDERR, Frames
 
 _RECEIVE = 1 << 20
 _BATCH = 256 << 10
+_END = bytearray()
 _LINE = 4096
 """Bytes of a line on stderr that are kept: a client may print the statement that failed."""
 _SETTLE = 30.0
@@ -98,31 +100,45 @@ class Process:
         if batch:
             yield b"".join(batch)
 
+    def answers(self, feed: Feed) -> Iterator[bytes]:
+        """The program's stdout as it comes, while another thread feeds it. Raises ExecFailed like `output`, but silence
+        is a fault only while an answer is owing, and Abandoned."""
+        self._begin()
+        yield from self._exchange(feed)
+        self._settle()
+
     def _begin(self) -> None:
         """The script waits for its first line; the program starts now."""
         with contextlib.suppress(ConnectionError):  # it has ended already: how, the end of the stream tells
             self._connection.sendall(self._command.first_line)
 
-    def _exchange(self, stdin: Iterator[bytes]) -> Iterator[bytes]:
+    def _exchange(self, stdin: Iterator[bytes] | Feed) -> Iterator[bytes]:
         """Reads and writes as the other side allows, until it ends the stream."""
-        writing = self._command.feed
+        feed = [stdin] if isinstance(stdin, Feed) else []
+        sources: list[socket.socket | Feed] = [self._connection, *feed]
+        writing, waiting = self._command.feed, False
         rest = memoryview(b"")
         while True:
-            readable, writable, _ = select.select(
-                [self._connection], [self._connection] if writing else [], [], self._stall
-            )
+            idle = waiting and not any(one.owing() for one in feed)
+            wanted = [self._connection] if writing and not waiting else []
+            readable, writable, _ = select.select(sources, wanted, [], None if idle else self._stall)
             if not readable and not writable:
                 raise ExecFailed(f"no byte for {self._stall:.0f} seconds: the stream stalled")
-            if readable:
+            for one in feed:
+                if one in readable:
+                    one.woken()
+                    waiting = False
+            if self._connection in readable:
                 count = self._receive()
                 if not count:
                     return
                 yield from self._stdout(memoryview(self._buffer)[:count])
             if writable:
                 if not rest:
-                    chunk = next(stdin, None)
-                    writing = chunk is not None or self._no_more()
-                    rest = memoryview(chunk or b"")
+                    chunk = next(stdin, _END)
+                    waiting = chunk is None
+                    writing = chunk is not _END or self._no_more()
+                    rest = memoryview(chunk or _END)
                 rest = _sent(self._connection, rest) if rest else rest
 
     def carry(self, local: socket.socket) -> None:

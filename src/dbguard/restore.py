@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dbguard import inventory, sql
 from dbguard.accounts import Loaded
@@ -18,18 +18,24 @@ from dbguard.lock import target_lock
 from dbguard.report import Report, quiet
 from dbguard.restore_plan import RestorePlan, present, same
 from dbguard.script import Script
+from dbguard.swap import swap
 from dbguard.whole import whole_copy
 
 _LOCK_WAIT = 30
 """Seconds that a DROP waits for those who use the database."""
 
 
+Existing = Literal["keep", "exchange", "drop"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """How a restore went that went well: why other copies were passed over, and what became of the accounts."""
+    """How a restore went that went well: why other copies were passed over, what became of the accounts, and, where
+    live data was exchanged, the seconds that it took."""
 
     passed_over: tuple[str, ...]
     accounts: Loaded | None
+    window: float | None
 
 
 def restore(
@@ -39,36 +45,55 @@ def restore(
     catalogs: Sequence[Catalog],
     settings: Settings,
     keys: Sequence[Any] = (),
-    replace_existing: bool = False,
+    existing: Existing = "keep",
+    save: Callable[[], None] | None = None,
     report: Report = quiet,
 ) -> Restored:
-    """Carries the plan out, from the first of the catalogs whose copy is whole.
+    """Carries the plan out, from the first of the catalogs whose copy is whole. Databases that hold data are kept, and
+    the restore refused; exchanged, see swap; or dropped first. Before either, and when the archive is known to be good,
+    `save` is called.
 
     No byte reaches the server before the stored checksum was found right, and an encrypted archive was opened to its
     end with one of the `keys`.
     """
-    if todo.replaced and not replace_existing:
+    if todo.replaced and existing == "keep":
         raise RestoreFailed(
             f"{todo.target.name}: {', '.join(todo.replaced)} holds data",
-            hint="give --replace to drop it first, or restore under another name with --database NAME:NEWNAME",
+            hint="give --replace to exchange it, or restore under another name with --database NAME:NEWNAME",
         )
+    catalog, passed_over = whole_copy(todo.archive, catalogs, keys, report)
+    if todo.replaced and save is not None:
+        save()
     with target_lock(settings.state, todo.target.name):
-        catalog, passed_over = whole_copy(todo.archive, catalogs, keys, report)
         _check_unchanged(todo, containers)
         session = sql.session(containers, todo.target)
-        _drop(todo, session, settings)
-        try:
-            names = {saved.name: name for saved, name in todo.databases}
-            stall = settings.stall.total_seconds()
-            with packet(session, todo.packet):
-                load_data(Script(todo.archive, names, catalog, report, keys=keys), todo.target, containers, stall=stall)
+        swapped = bool(todo.replaced) and existing == "exchange"
+
+        def script(names: Mapping[str, str]) -> Script:
+            return Script(todo.archive, names, catalog, report, keys=keys)
+
+        if swapped:
+            size = todo.archive.blobs["data"].plain_size
+            window = swap(todo, lambda names: script(names).pieces(), size, containers=containers, settings=settings)
             _compare(todo, session)
-        except BaseException as error:
-            _undo(todo, session)
-            error.add_note(_left(todo))
-            raise
+        else:
+            window = None
+            _load(todo, script({saved.name: name for saved, name in todo.databases}), session, containers, settings)
         loaded = load_accounts(todo.archive, todo.target, session, catalog, keys) if todo.accounts else None
-        return Restored(passed_over=passed_over, accounts=loaded)
+        return Restored(passed_over=passed_over, accounts=loaded, window=window)
+
+
+def _load(todo: RestorePlan, script: Script, session: sql.Session, containers: Containers, settings: Settings) -> None:
+    """Where there is nothing, or after what was there has been dropped."""
+    _drop(todo, session, settings)
+    try:
+        with packet(session, todo.packet):
+            load_data(script.pieces(), script.size, todo.target, containers, settings)
+        _compare(todo, session)
+    except BaseException as error:
+        _undo(todo, session)
+        error.add_note(_left(todo))
+        raise
 
 
 def _check_unchanged(todo: RestorePlan, containers: Containers) -> None:

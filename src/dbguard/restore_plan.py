@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dbguard import inventory, sql
 from dbguard.archive import Archive, Database
 from dbguard.containers import Containers
+from dbguard.engines.mysql import version_number
 from dbguard.errors import NotFound, RestoreFailed, UsageError
 from dbguard.model import Target
 
@@ -36,10 +37,7 @@ class RestorePlan:
             *partial,
             f"into      {self.target.name}, container {self.target.container.name}, {self.target.server.version}",
             *(f"database  {_arrow(saved.name, name)}, objects: {len(saved.named())}" for saved, name in self.databases),
-            *(
-                f"in use    {name} holds data: only --replace drops it, and then what it holds is lost"
-                for name in self.replaced
-            ),
+            *(f"in use    {name} holds data: --replace exchanges it for the archive's" for name in self.replaced),
             *((f"setting   max_allowed_packet = {self.packet} while loading",) if self.packet else ()),
             *(
                 ("accounts  those that are not there are made, the others keep their password",)
@@ -69,10 +67,11 @@ def plan(
     database: str | None = None,
     new_name: str | None = None,
     accounts: bool | None = None,
+    force_version: bool = False,
 ) -> RestorePlan:
     """Looks at the archive and the server. `accounts` None: they are loaded where no database holds anything yet, and
     all are restored. Raises NotFound, UsageError or RestoreFailed when it cannot work."""
-    _check_kind(archive, target)
+    _check_kind(archive, target, force_version=force_version)
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
     if not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
@@ -96,12 +95,18 @@ def plan(
     )
 
 
-def _check_kind(archive: Archive, target: Target) -> None:
+def _check_kind(archive: Archive, target: Target, *, force_version: bool) -> None:
     """The archive must be one that this server can hold."""
     if archive.software.engine != target.server.engine:
         raise RestoreFailed(
             f"{archive.id} is a dump of {archive.software.engine}, {target.name} runs {target.server.engine}",
             hint="restore into the same kind of server with --into",
+        )
+    was, now = archive.software.server_version, target.server.version
+    if version_number(now)[:2] < version_number(was)[:2] and not force_version:
+        raise RestoreFailed(
+            f"{archive.id} was taken from version {was}, {target.name} is older: {now}",
+            hint="what it holds may be unknown there: restore into a newer server, or try it with --force-version",
         )
     theirs, ours = (settings.get(_CASE, "0") for settings in (archive.source.settings, target.server.settings))
     if theirs != ours:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +15,11 @@ from dbguard.sql import quoted
 from dbguard.sqldump import Piece, Scanner
 from dbguard.stream import Meter, metered, unpacked
 
-_AT_LINE = re.compile(r"ERROR .* at line (\d+)")
 _BATCH = 256 << 10
 
 
 class Script:
-    """Iterates over SQL in pieces of some 256 KiB, and knows which line of it belongs to which object."""
+    """Reads the SQL of an archive, and tells how far it has come."""
 
     def __init__(
         self,
@@ -38,29 +36,29 @@ class Script:
         self._keys = keys
         self._selection = _Selection(archive, names)
         self._report = Throttled(report)
-        self._places: list[tuple[int, str]] = []
-        self._line = 1
+        self._current = ""
+        self.size = archive.blobs["data"].plain_size
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises ArchiveDamaged when what was stored is not what was dumped."""
+        """In chunks of some 256 KiB. Raises like `pieces`."""
         batch: list[bytes] = []
         size = 0
-        for piece in self._pieces():
-            for data in self._selection.of(piece):
-                self._note(piece)
-                self._line += data.count(b"\n")
-                batch.append(data)
-                size += len(data)
+        for _, data, _ in self.pieces():
+            batch.append(data)
+            size += len(data)
             if size >= _BATCH:
                 yield b"".join(batch)
                 batch, size = [], 0
         yield b"".join(batch)
 
-    def place(self, message: str) -> str:
-        """`table shop.orders`, from the line that the client's message names; empty when it names none."""
-        match = _AT_LINE.search(message)
-        line = int(match.group(1)) if match else 0
-        return next((what for start, what in reversed(self._places) if start <= line), "")
+    def pieces(self) -> Iterator[tuple[Piece, bytes, str]]:
+        """Each piece that was asked for, what is to be done of it, and the object it belongs to: `table shop.orders`.
+        Raises ArchiveDamaged when what was stored is not what was dumped."""
+        for piece in self._pieces():
+            what = f"{piece.object[0]} {piece.database}.{piece.object[1]}" if piece.object else ""
+            self._current = what or self._current
+            for data in self._selection.of(piece):
+                yield piece, data, what
 
     def _pieces(self) -> Iterator[Piece]:
         blob = self._archive.blobs["data"]
@@ -73,17 +71,8 @@ class Script:
         if meter.sha256 != blob.plain_sha256:
             raise ArchiveDamaged(f"archive {self._archive.id}: what was unpacked is not what was dumped")
 
-    def _note(self, piece: Piece) -> None:
-        if piece.object is not None:
-            kind, name = piece.object
-            what = f"{kind} {piece.database}.{name}"
-            if not self._places or self._places[-1][1] != what:
-                self._places.append((self._line, what))
-
     def _progress(self, done: int) -> Progress:
-        current = self._places[-1][1] if self._places else ""
-        total = self._archive.blobs["data"].plain_size
-        return Progress(target=self._archive.target, phase="loading", done=done, total=total, current=current)
+        return Progress(target=self._archive.target, phase="loading", done=done, total=self.size, current=self._current)
 
 
 def packed(catalog: Catalog, archive: Archive, blob: Blob, keys: Sequence[Any]) -> Iterator[bytes]:

@@ -26,6 +26,8 @@ _SETTINGS = (
     "system_time_zone", "default_storage_engine", "innodb_page_size", "log_bin", "gtid_mode", "event_scheduler",
     "max_allowed_packet", "version_comment", "partial_revokes",
 )  # fmt: skip
+SWAP = re.compile(r"dbguard_swap_[0-9a-f]{8}")
+"""The database of a journal, see swap."""
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 _AT_LINE = re.compile(r"^ERROR (\d+) \(\w+\) at line (\d+): (.*)")
@@ -100,12 +102,13 @@ def connect(containers: Containers, container: Container, programs: Programs, so
     """Asks a server who it is. Raises QueryFailed when it does not let us in."""
     argv = ENGINES["mysql"].client(programs.client, socket)
     asking = Session(containers=containers, container=container.id, argv=argv, login=login)
-    first, settings, privileges, status, grants = asking.query(
+    first, settings, privileges, status, grants, schemas = asking.query(
         "SELECT @@version, @@datadir, CURRENT_USER(), UTC_TIMESTAMP()",
         f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({', '.join(map(repr, _SETTINGS))})",
         "SELECT privilege_type, grantee FROM information_schema.user_privileges",
         "SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime'",
         "SHOW GRANTS",
+        "SELECT schema_name FROM information_schema.schemata",
     )
     version, datadir, account, now = first[0]
     values = {row[0].lower(): row[1] for row in settings}
@@ -121,6 +124,7 @@ def connect(containers: Containers, container: Container, programs: Programs, so
         account=account,
         blind_spots=blind_spots(account, privileges, [row[0] for row in grants]),
         privileges=frozenset(row[0] for row in privileges if row[1] == grantee(account)),
+        unfinished=tuple(row[0] for row in schemas if SWAP.fullmatch(row[0])),
     )
 
 

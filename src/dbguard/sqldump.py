@@ -145,17 +145,17 @@ class Scanner:
         return self._classified(self._buffer[at:end])
 
     def _classified(self, data: bytes) -> Piece:
-        words = _words(data)
-        first = next(words, b"").upper()
+        said = words(data)
+        first = next(said, b"").upper()
         if first == b"USE":
-            self.database = _unquote(next(words, b""))
+            self.database = _unquote(next(said, b""))
             return Piece("use", self.database, None, data)
         if first == b"SET":
             if mode := _SQL_MODE.search(data):
                 self._set_backslash(b"NO_BACKSLASH_ESCAPES" not in mode.group(1).upper())
             return Piece("session", self.database, None, data)
         if first == b"CREATE":
-            seen = _created(words)
+            seen = _created(said)
             if seen is None:
                 return Piece("statement", self.database, None, data)
             kind, name = seen
@@ -213,7 +213,7 @@ def ends_in_comment(text: str, *, backslash: bool = True) -> bool:
     return _statement(b";;", backslash=backslash).fullmatch(text.replace(";;", "; ").encode() + b";;") is None
 
 
-def _words(data: bytes) -> Iterator[bytes]:
+def words(data: bytes) -> Iterator[bytes]:
     """Words, names and signs of a statement's head; blanks and comments dropped, version comments opened."""
     for match in _TOKEN.finditer(data):
         token = match.group()

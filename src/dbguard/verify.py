@@ -65,7 +65,7 @@ def verify(
             names = {database.name: database.name for database in archive.databases}
             script = Script(archive, names, catalog, report, keys=keys)
             started = time.monotonic()
-            load_data(script, target, containers, stall=settings.stall.total_seconds())
+            load_data(script.pieces(), script.size, target, containers, settings)
             lost = load_accounts(archive, target, session, catalog, keys).failed if "accounts" in archive.blobs else ()
             took = time.monotonic() - started
             found = [

@@ -55,15 +55,16 @@ def run(way: Way, server: Server) -> Cost:
     environment = os.environ | way.environment
     if way.before:
         cost(way.before, environment)
+    bare = measured(way.argv, environment, server)
+    return replace(bare, stored=sum(path.stat().st_size for path in way.folder.rglob("*") if path.is_file()))
+
+
+def measured(argv: Sequence[str], environment: Mapping[str, str], server: Server) -> Cost:
+    """One command, with what it cost the database and the engine. Raises Failed."""
     os.sync()  # what earlier runs left to write is not this one's
     database, engine = server.cpu(), engine_cpu(server.container)
-    bare = cost(way.argv, environment)
-    return replace(
-        bare,
-        database=server.cpu() - database,
-        engine=engine_cpu(server.container) - engine,
-        stored=sum(path.stat().st_size for path in way.folder.rglob("*") if path.is_file()),
-    )
+    bare = cost(argv, environment)
+    return replace(bare, database=server.cpu() - database, engine=engine_cpu(server.container) - engine)
 
 
 def interleave(ways: Sequence[Way | Missing], server: Server, rounds: int) -> Sequence[Outcome]:
@@ -126,8 +127,18 @@ class Dbguard:
     def restore(self) -> Cost:
         """Of the newest backup, after the loss of the database."""
         self._server.sql("DROP DATABASE bench")
-        restore = [sys.executable, "-m", "dbguard", "restore", self._server.target, "--latest", "--yes"]
-        return cost(restore, os.environ | self._environment)
+        way = self.loading("restore")
+        return cost(way.argv, os.environ | way.environment)
+
+    def loading(self, verb: str, name: str = "", **settings: str) -> Way:
+        """`restore` or `verify` of the newest backup."""
+        yes = ["--yes"] if verb == "restore" else []
+        return Way(
+            name=name or verb,
+            argv=[sys.executable, "-m", "dbguard", verb, self._server.target, "--latest", *yes],
+            environment=self._environment | {f"DBGUARD_{key.upper()}": value for key, value in settings.items()},
+            folder=self._folder,
+        )
 
     @staticmethod
     def version() -> str:

@@ -238,6 +238,7 @@ def test_an_image_that_is_gone(server: Server, saved: Dbguard) -> None:
     assert (done.code, "is not there" in done.err, state(saved)) == (1, True, [None]), done.err
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @ONE_KIND
 def test_no_server_outlives_us(server: Server, saved: Dbguard, number: signal.Signals) -> None:
@@ -253,6 +254,7 @@ def test_no_server_outlives_us(server: Server, saved: Dbguard, number: signal.Si
     assert state(saved) == [None]
 
 
+@pytest.mark.fault(46)
 @ONE_KIND
 def test_it_can_reach_nobody_and_has_no_privilege(server: Server, saved: Dbguard) -> None:
     running = subprocess.Popen(

@@ -8,6 +8,7 @@ import pytest
 
 from dbguard.archive import Archive, Blob
 from dbguard.errors import ArchiveDamaged
+from dbguard.loading.places import Places
 from dbguard.script import Script
 from dbguard.sqldump import Piece, Scanner
 from tests.unit.stored import DUMPS, Stored
@@ -71,10 +72,13 @@ def test_what_comes_after_a_long_statement_is_not_lost(stored: Stored) -> None:
 def test_the_place_of_an_error_is_told(stored: Stored) -> None:
     sql = (DUMPS / "mysql97.sql").read_bytes()
     made = script(stored, stored.put(sql, *DATABASES))
+    places = Places()
+    for _, data, what in made.pieces():
+        places.note(data, what)
     lines = b"".join(made).split(b"\n")
     at = next(number for number, line in enumerate(lines, start=1) if line.startswith(b"INSERT INTO `orders`"))
-    assert made.place(f"ERROR 1062 (23000) at line {at}: Duplicate entry") == "table shop.orders"
-    assert made.place("ERROR 2013 (HY000): Lost connection") == ""
+    assert places.of(f"ERROR 1062 (23000) at line {at}: Duplicate entry") == "table shop.orders"
+    assert places.of("ERROR 2013 (HY000): Lost connection") == ""
 
 
 def test_a_plain_text_that_is_another_is_damage(stored: Stored) -> None:

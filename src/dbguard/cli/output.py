@@ -31,7 +31,7 @@ def say(text: str) -> None:
 
 def confirm(*, replace: bool) -> None:
     """Asks before a restore. Raises DbguardError when the answer is no."""
-    if not click.confirm("drop what is there and restore?" if replace else "restore?", err=True):
+    if not click.confirm("replace what is there?" if replace else "restore?", err=True):
         raise DbguardError("not restored, nothing was changed")
 
 

@@ -40,10 +40,11 @@ class Completed:
 class Containers:
     """One engine. Everything is addressed by container id, never by name, so that nothing is mixed up."""
 
-    def __init__(self, client: docker.APIClient, engine_id: str, engine_version: str) -> None:
+    def __init__(self, client: docker.APIClient, engine_id: str, engine_version: str, processors: int) -> None:
         self._client = client
         self.engine_id = engine_id
         self.engine_version = engine_version
+        self.processors = processors
         self.by_socket = str(client.base_url).startswith("http+docker://")
         self.address = "its socket on this host" if self.by_socket else str(client.base_url)
 
@@ -53,7 +54,7 @@ class Containers:
         with translated("the Docker Engine"):
             client = docker.from_env(timeout=60).api
             info = client.info()
-            return cls(client, str(info["ID"]), str(info["ServerVersion"]))
+            return cls(client, str(info["ID"]), str(info["ServerVersion"]), int(info["NCPU"]))
 
     def list(self, *, stopped: bool = False, volume: str | None = None, label: str | None = None) -> list[Container]:
         filters = {key: value for key, value in {"volume": volume, "label": label}.items() if value}

@@ -1,0 +1,64 @@
+"""Secondary indexes of a CREATE TABLE: taken out, to be added when the rows are there.
+
+An index that is built at once from all rows is sorted and written page by page; one that grows with each row is
+searched and split for every one of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAME = rb"`(?:[^`]|``)*+`"
+_SIGN = re.compile(_NAME + rb"|'(?:[^']|'')*+'|[(),]")
+_AUTO = re.compile(rb"(" + _NAME + rb") .*\bAUTO_INCREMENT\b", re.DOTALL | re.IGNORECASE)
+_REFERENCES = re.compile(rb"\bREFERENCES (?:" + _NAME + rb"\.)?(" + _NAME + rb")")
+
+
+def without_indexes(create: bytes) -> tuple[bytes, list[bytes]] | None:
+    """The statement without its plain indexes, and their definitions; None where it has none, or any doubt: it is taken
+    apart only as a server's own SHOW CREATE TABLE has it, with nothing in it but columns and usual keys."""
+    body = None if b"\\" in create else _body(create)
+    if body is None or b"ENGINE=InnoDB" not in create[body[1] :] or b"SYSTEM VERSIONING" in create[body[1] :]:
+        return None
+    kept, taken = [], []
+    for item in body[2]:
+        first = item.lstrip()
+        if first.startswith(b"KEY "):
+            taken.append(first.rstrip())
+        elif first.startswith((b"`", b"PRIMARY KEY ", b"UNIQUE KEY ")):
+            kept.append(item)
+        else:
+            return None
+    if not taken or not all(_covered(column.group(1), kept) for item in kept if (column := _AUTO.match(item.lstrip()))):
+        return None
+    return create[: body[0]] + b",".join(kept) + b"\n" + create[body[1] :], taken
+
+
+def referenced(create: bytes) -> list[bytes]:
+    """Tables that its foreign keys name, quoted as they are, whatever their database."""
+    return _REFERENCES.findall(create) if b"REFERENCES" in create else []
+
+
+def _covered(column: bytes, items: list[bytes]) -> bool:
+    """A column that counts for itself needs to be the first of some index, always."""
+    return any(item.lstrip().startswith(b"PRIMARY KEY (" + column) for item in items)
+
+
+def _body(create: bytes) -> tuple[int, int, list[bytes]] | None:
+    """Where the list of columns and keys begins and ends, and its items."""
+    depth = begin = start = 0
+    items: list[bytes] = []
+    for sign in _SIGN.finditer(create):
+        match sign.group():
+            case b"(":
+                depth += 1
+                if depth == 1:
+                    begin = start = sign.end()
+            case b")":
+                depth -= 1
+                if depth == 0:
+                    return begin, sign.start(), [*items, create[start : sign.start()]]
+            case b"," if depth == 1:
+                items.append(create[start : sign.start()])
+                start = sign.end()
+    return None

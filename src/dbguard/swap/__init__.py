@@ -1,0 +1,109 @@
+"""Replace live databases by an archive's: loaded beside them, compared, exchanged in one short window.
+
+Until the exchange the live data is untouched. The exchange of all tables is one RENAME TABLE, which the server does
+wholly or not at all. Views, routines, triggers and events cannot be renamed: those that were there are dropped, and the
+archive's are made from the journal, by us or by whoever comes after us.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dbguard import comparison, sql
+from dbguard.config import Settings
+from dbguard.containers import Containers
+from dbguard.errors import DbguardError, Partly, QueryFailed, RestoreFailed
+from dbguard.loading import load_data, packet, run_script
+from dbguard.restore_plan import RestorePlan
+from dbguard.sql import quoted
+from dbguard.swap.journal import Journal, exchange
+from dbguard.swap.programs import Pieces, Told, elsewhere, removals, tables_of, triggers, without_events
+from dbguard.swap.recovery import Server, alone, give_up, settle
+from dbguard.swap.room import check_room
+from dbguard.swap.ties import refuse_ties
+
+_LOCK_WAIT = 10
+"""Seconds that the exchange waits for those who use a table. All who come later wait behind it."""
+Reader = Callable[[dict[str, str]], Pieces]
+"""Reads the archive's databases, under other names."""
+
+
+def swap(todo: RestorePlan, read: Reader, size: int, *, containers: Containers, settings: Settings) -> float:
+    """`size` is the archive's, in bytes of SQL. Returns the seconds during which something was missing. Raises
+    RestoreFailed and what a load raises: then the live data is as it was, and nothing else is left."""
+    server = Server(sql.session(containers, todo.target), todo.target, containers, settings)
+    lives = [name for _, name in todo.databases]
+    refuse_ties(server.session, lives)
+    check_room(server.session, todo.target, containers, lives, size)
+    with alone(server) as still:
+        journal = Journal.new(server.session)
+        try:
+            journal.begin(lives)
+            with packet(server.session, todo.packet):
+                _load(server, journal, todo, read, size)
+            still()
+            began = time.monotonic()
+            _exchange(server, journal)
+        except BaseException as error:
+            error.add_note(_aftermath(server, journal))
+            raise
+        settle(server, journal)
+        took = time.monotonic() - began
+        try:
+            journal.remove()
+        except QueryFailed as error:
+            raise Partly(
+                f"{todo.target.name}: the new data is live, but what was there before could not be dropped: {error}",
+                hint="the next restore or backup tries again",
+            ) from error
+        return took
+
+
+def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, size: int) -> None:
+    """Everything but events, which would run: so that nothing can go wrong for the first time when it is too late."""
+    by_live = {pair.live: pair.side for pair in journal.pairs()}
+    lives = {saved.name: name for saved, name in todo.databases}
+    sides = {saved: by_live[live] for saved, live in lives.items()}
+    programs: list[Told] = []
+    load_data(tables_of(read(sides), programs), size, server.target, server.containers, server.settings)
+    refuse_ties(server.session, list(sides.values()))
+    tables = [(sides[one.name], table) for one, _ in todo.databases for table in one.tables if table.rows is not None]
+    if wrong := [*comparison.rows(server.session, server.target.server, tables)]:
+        raise RestoreFailed(f"{server.target.name}: what was loaded is not what was saved: {'; '.join(wrong[:5])}")
+    run_script(without_events(programs), server.target, server.containers, server.settings)
+    server.session.execute(*removals(server.session, list(sides.values())))
+    journal.note("programs", b"".join(data for _, data, _ in elsewhere(programs, lives)))
+
+
+def _exchange(server: Server, journal: Journal) -> None:
+    pairs = journal.pairs()
+    lives = [pair.live for pair in pairs]
+    there = server.databases()
+    for database, name, script in triggers(server.session, lives):
+        journal.note_trigger(database, name, script)
+    journal.note_made([name for name in lives if name not in there])
+    renames = [*exchange(pairs, server.tables()), journal.turn("loading", "swapped")]
+    try:
+        server.session.query(
+            *(f"CREATE DATABASE IF NOT EXISTS {quoted(name)}" for pair in pairs for name in (pair.old, pair.live)),
+            f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}",
+            *removals(server.session, lives, "TRIGGER"),
+            f"RENAME TABLE {', '.join(renames)}",
+            timeout=3600,
+        )
+    except QueryFailed as error:
+        raise RestoreFailed(
+            f"{server.target.name}: the tables could not be exchanged: {error}",
+            hint="does another session use them? stop the applications, then type the same command again",
+        ) from error
+
+
+def _aftermath(server: Server, journal: Journal) -> str:
+    """Undoes what can be undone. Says how things are then."""
+    try:
+        if give_up(server, journal):
+            return "the live data is as it was"
+        return "the new data is live; the next restore or backup of this server makes the rest"
+    except DbguardError as error:
+        return f"the next restore or backup of this server brings it to its end: {error}"

@@ -1,0 +1,89 @@
+"""What a database holds beside its tables, and how it is put away and made again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from dbguard.errors import RestoreFailed
+from dbguard.loading.steps import step_of
+from dbguard.sql import Asking, quoted
+from dbguard.sqldump import Piece
+from dbguard.swap.ties import IN_PLACE
+
+Told = tuple[Piece, bytes, str]
+Pieces = Iterable[Told]
+"""See script.Script.pieces."""
+
+_STATE = {"session", "delimiter", "use"}
+_TABLES = _STATE | {"database", "drop", "table", "rows", "keys", "lock", "sequence"}
+_PROGRAMS = _STATE | {"trigger", "program"}
+_KINDS = (
+    ("VIEW", "SELECT table_schema, table_name FROM information_schema.views"),
+    ("TRIGGER", "SELECT trigger_schema, trigger_name FROM information_schema.triggers"),
+    ("EVENT", "SELECT event_schema, event_name FROM information_schema.events"),
+    (
+        "PROCEDURE",
+        "SELECT routine_schema, routine_name FROM information_schema.routines WHERE routine_type = 'PROCEDURE'",
+    ),
+    (
+        "FUNCTION",
+        "SELECT routine_schema, routine_name FROM information_schema.routines WHERE routine_type = 'FUNCTION'",
+    ),
+    ("PACKAGE", "SELECT routine_schema, routine_name FROM information_schema.routines WHERE routine_type = 'PACKAGE'"),
+)
+
+
+def tables_of(pieces: Pieces, programs: list[Told]) -> Pieces:
+    """Of a dump, what makes and fills tables; the rest is put into `programs`. Raises RestoreFailed at a statement that
+    nobody can tell."""
+    for one in pieces:
+        step = step_of(one[0])
+        if step == "unknown":
+            raise RestoreFailed(
+                f"the dump holds a statement that cannot be loaded aside: {one[1][:60]!r}", hint=IN_PLACE
+            )
+        if step in _PROGRAMS:
+            programs.append(one)
+        if step in _TABLES:
+            yield one
+
+
+def without_events(programs: Sequence[Told]) -> Pieces:
+    return (one for one in programs if one[0].object is None or one[0].object[0] != "event")
+
+
+def elsewhere(programs: Sequence[Told], names: Mapping[str, str]) -> Pieces:
+    """The same for databases of other names."""
+    for piece, sql, what in programs:
+        database = piece.database if piece.kind == "use" else None
+        yield piece, sql if database is None else f"USE {quoted(names[database])};\n".encode(), what
+
+
+def removals(asking: Asking, databases: Sequence[str], only: str = "") -> list[str]:
+    """Statements that drop every program of these databases, or those of one kind."""
+    kinds = [(kind, question) for kind, question in _KINDS if only in {"", kind}]
+    found = asking.query(*(question for _, question in kinds), timeout=600)
+    return [
+        f"DROP {kind} IF EXISTS {quoted(database)}.{quoted(name)}"
+        for (kind, _), rows in zip(kinds, found, strict=True)
+        for database, name in rows
+        if database in databases
+    ]
+
+
+def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Database and name of each, and a script that makes it again as it was made."""
+    rows = asking.query(
+        "SELECT trigger_schema, trigger_name FROM information_schema.triggers ORDER BY 1, action_order"
+    )[0]
+    names = [(database, name) for database, name in rows if database in databases]
+    answers = asking.query(*(f"SHOW CREATE TRIGGER {quoted(database)}.{quoted(name)}" for database, name in names))
+    for (database, name), [answer] in zip(names, answers, strict=True):
+        _, mode, create, charset, collation, *_ = answer
+        end = f"//{secrets.token_hex(8)}"
+        script = (
+            f"USE {quoted(database)};\nSET SESSION sql_mode = '{mode}';\nSET character_set_client = {charset};\n"
+            f"SET collation_connection = {collation};\nDELIMITER {end}\n{create}\n{end}\nDELIMITER ;\n"
+        )
+        yield database, name, script.encode()

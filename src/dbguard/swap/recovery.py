@@ -1,0 +1,107 @@
+"""How a swap ends: here, or in the next command after one that was cut short."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dbguard import sql
+from dbguard.config import Settings
+from dbguard.connections import Sessions
+from dbguard.containers import Containers
+from dbguard.errors import Busy, QueryFailed
+from dbguard.loading import run_text
+from dbguard.model import Target
+from dbguard.sql import quoted
+from dbguard.swap.journal import Journal
+from dbguard.swap.programs import removals
+
+_LOCK = "dbguard_swap"
+_PATIENCE = 10
+"""Seconds: the session of somebody who was killed is gone a moment later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a swap takes place."""
+
+    session: sql.Session
+    target: Target
+    containers: Containers
+    settings: Settings
+
+    def databases(self) -> set[str]:
+        return {row[0] for row in self.session.query("SELECT schema_name FROM information_schema.schemata")[0]}
+
+    def tables(self) -> Mapping[str, Sequence[str]]:
+        """What can be renamed, by database."""
+        found = defaultdict(list)
+        question = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type NOT LIKE '%VIEW'"
+        for database, name in self.session.query(question, timeout=600)[0]:
+            found[database].append(name)
+        return found
+
+
+@contextlib.contextmanager
+def alone(server: Server) -> Iterator[Callable[[], object]]:
+    """One swap at a time on a server, whoever makes it, and wherever. Yields a question that raises SessionLost when
+    that has come to an end. Raises Busy."""
+    with Sessions(server.containers, server.target).open() as held:
+        if held.query(f"SELECT GET_LOCK('{_LOCK}', {_PATIENCE})", timeout=60) != [("1",)]:
+            raise Busy(f"{server.target.name}: somebody else is replacing its data right now", hint="try again later")
+        yield lambda: held.query("SELECT 1")
+
+
+def recover(target: Target, containers: Containers, settings: Settings) -> list[str]:
+    """Ends what was cut short; says of each what became of it. Raises Busy while somebody is at it."""
+    server = Server(sql.session(containers, target), target, containers, settings)
+    with alone(server):
+        return [_recover(server, Journal(name, server.session)) for name in target.server.unfinished]
+
+
+def _recover(server: Server, journal: Journal) -> str:
+    if journal.state() in {"swapped", "settled"} or not give_up(server, journal):
+        settle(server, journal)
+        journal.remove()
+        return "a restore that was cut short has been finished: its data is there"
+    return "a restore that was cut short has been undone: the data is as it was"
+
+
+def give_up(server: Server, journal: Journal) -> bool:
+    """False when it is too late: the new tables are live."""
+    state = journal.state()
+    if state is None:
+        journal.remove()
+        return True
+    if state == "loading":
+        try:
+            journal.advance("loading", "given_up")  # whatever still waits on the server is too late from here on
+        except QueryFailed:
+            if journal.state() == "swapped":
+                return False
+            raise
+    present = server.session.query("SELECT trigger_schema, trigger_name FROM information_schema.triggers")[0]
+    for database, name, script in journal.triggers():
+        if (database, name) not in present:
+            run_text(script, server.target, server.containers, server.settings)
+    tables = server.tables()
+    journal.remove([name for name in journal.made() if not tables.get(name)])
+    return True
+
+
+def settle(server: Server, journal: Journal) -> None:
+    """Of what was there only the old tables are left, and all that belongs to the new ones is made."""
+    if journal.state() == "settled":
+        return
+    pairs = journal.pairs()
+    lives = [pair.live for pair in pairs]
+    server.session.execute(*removals(server.session, lives))
+    sides = server.session.query(
+        "SELECT schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata"
+    )[0]
+    defaults = {name: f"CHARACTER SET {charset} COLLATE {collation}" for name, charset, collation in sides}
+    server.session.execute(*(f"ALTER DATABASE {quoted(pair.live)} {defaults[pair.side]}" for pair in pairs))
+    run_text(b"".join(journal.entries("programs")), server.target, server.containers, server.settings)
+    journal.advance("swapped", "settled")

@@ -1,0 +1,32 @@
+"""Whether a server's disk has room for a second copy of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbguard.command import Command
+from dbguard.containers import Containers
+from dbguard.errors import RestoreFailed
+from dbguard.model import Login, Target
+from dbguard.sql import Asking
+from dbguard.swap.ties import IN_PLACE
+
+_MARGIN = 64 << 20
+
+
+def check_room(asking: Asking, target: Target, containers: Containers, databases: Sequence[str], plain: int) -> None:
+    """`plain` is what is to be loaded, in bytes of SQL: with its indexes it takes about as much on disk, and what is
+    live now says more where that is larger. Raises RestoreFailed."""
+    sizes = asking.query("SELECT table_schema, data_length + index_length FROM information_schema.tables", timeout=600)[
+        0
+    ]
+    live = sum(int(size) for database, size in sizes if database in databases and size.isdecimal())
+    needed = max(plain, live) + _MARGIN
+    command = Command(argv=("df", "-Pk", target.server.datadir), login=Login())
+    free = int(containers.run(target.container.id, command).stdout.split()[-3]) << 10
+    if free < needed:
+        raise RestoreFailed(
+            f"{target.name}: the database's disk has {free >> 20} MiB left, and a load beside what is there takes "
+            f"about {needed >> 20} MiB",
+            hint=IN_PLACE,
+        )

@@ -77,7 +77,7 @@ def test_the_place_of_an_error_is_told(stored: Stored) -> None:
         places.note(data, what)
     lines = b"".join(made).split(b"\n")
     at = next(number for number, line in enumerate(lines, start=1) if line.startswith(b"INSERT INTO `orders`"))
-    assert places.of(f"ERROR 1062 (23000) at line {at}: Duplicate entry") == "table shop.orders"
+    assert places.of(f"ERROR 1062 (23000) at line {at}: Duplicate entry at line 1") == "table shop.orders"
     assert places.of("ERROR 2013 (HY000): Lost connection") == ""
 
 

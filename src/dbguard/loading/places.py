@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_AT_LINE = re.compile(r"ERROR .* at line (\d+)")
+_AT_LINE = re.compile(r"ERROR \d+ \(\w+\) at line (\d+)")
 
 
 class Places:

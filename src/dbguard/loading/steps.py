@@ -18,7 +18,7 @@ Step = Literal[
     "table",
     "rows",
     "keys",
-    "lock",
+    "lock",  # what keeps others out of a table: its LOCK, and a transaction of all its rows
     "sequence",
     "trigger",
     "database",
@@ -38,7 +38,7 @@ _BY_WORDS: Mapping[tuple[bytes, ...], Step] = {
     (b"DROP", b"TABLE"): "drop",
     (b"LOCK", b"TABLES"): "lock",
     (b"UNLOCK", b"TABLES"): "lock",
-    (b"COMMIT", b";"): "session",
+    (b"COMMIT", b";"): "lock",
     (b"CREATE", b"VIEW"): "program",  # a stand-in, until the tables behind it are there
     (b"ALTER", b"DATABASE"): "program",  # around a trigger or routine that was made under another character set
     (b"DROP", b"SEQUENCE"): "sequence",
@@ -49,6 +49,7 @@ _BY_WORDS: Mapping[tuple[bytes, ...], Step] = {
 _MORE_THAN_A_SESSION = re.compile(
     rb"\b(?:GLOBAL|PERSIST(?:_ONLY)?|PASSWORD|ROLE|SELECT|LAST_INSERT_ID|RESOURCE)\b", re.IGNORECASE
 )
+_AUTOCOMMIT = re.compile(rb"\bAUTOCOMMIT\b", re.IGNORECASE)
 _KEYS = re.compile(rb"\b(?:DIS|EN)ABLE KEYS\b")
 
 
@@ -57,6 +58,8 @@ def step_of(piece: Piece) -> Step:
     if piece.kind in _BY_KIND:
         return _BY_KIND[piece.kind]
     if piece.kind == "session":
+        if _AUTOCOMMIT.search(piece.data):
+            return "lock"
         return "unknown" if _MORE_THAN_A_SESSION.search(piece.data) else "session"
     if piece.object is not None and piece.object[0] != "table":
         kind = piece.object[0]

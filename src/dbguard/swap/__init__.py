@@ -79,15 +79,15 @@ def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, siz
 def _exchange(server: Server, journal: Journal) -> None:
     pairs = journal.pairs()
     lives = [pair.live for pair in pairs]
-    there = server.databases()
+    missing = sorted(set(lives) - server.databases())
     for database, name, script in triggers(server.session, lives):
         journal.note_trigger(database, name, script)
-    journal.note_made([name for name in lives if name not in there])
+    journal.note_made(missing)
     renames = [*exchange(pairs, server.tables()), journal.turn("loading", "swapped")]
     try:
         server.session.query(
-            *(f"CREATE DATABASE IF NOT EXISTS {quoted(name)}" for pair in pairs for name in (pair.old, pair.live)),
             f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}",
+            *(f"CREATE DATABASE {quoted(name)}" for name in [*missing, *(pair.old for pair in pairs)]),
             *removals(server.session, lives, "TRIGGER"),
             f"RENAME TABLE {', '.join(renames)}",
             timeout=3600,

@@ -81,7 +81,7 @@ def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[tuple[str, st
     answers = asking.query(*(f"SHOW CREATE TRIGGER {quoted(database)}.{quoted(name)}" for database, name in names))
     for (database, name), [answer] in zip(names, answers, strict=True):
         _, mode, create, charset, collation, *_ = answer
-        end = f"//{secrets.token_hex(8)}"
+        end = f"//{secrets.token_hex(4)}"  # the client takes 15 characters
         script = (
             f"USE {quoted(database)};\nSET SESSION sql_mode = '{mode}';\nSET character_set_client = {charset};\n"
             f"SET collation_connection = {collation};\nDELIMITER {end}\n{create}\n{end}\nDELIMITER ;\n"

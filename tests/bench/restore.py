@@ -71,8 +71,7 @@ def myloader(server: Server, home: Path, threads: int) -> Way:
     if threads == 1:
         run(dump, server)
     login = ["--socket", str(server.socket), "--user", "root", "--password", PASSWORD]
-    program = str(Path(path_of("mydumper")).with_name("myloader"))
-    argv = [program, *login, "--directory", str(dump.folder), "--threads", str(threads)]
+    argv = [path_of("myloader"), *login, "--directory", str(dump.folder), "--threads", str(threads)]
     return Way(name=dump.name.replace("mydumper", "myloader"), argv=argv, folder=dump.folder)
 
 

@@ -46,7 +46,8 @@ CREATE TRIGGER later_counted AFTER INSERT ON later FOR EACH ROW UPDATE counted S
 ALTER DATABASE shop CHARACTER SET utf8mb4; UPDATE second.t SET a = 2;
 """
 STATE = """
-SELECT * FROM shop.orders ORDER BY id; SELECT * FROM shop.ancient; SELECT * FROM shop.counted; SELECT * FROM shop.names; SELECT * FROM second.t;
+SELECT * FROM shop.orders ORDER BY id; SELECT * FROM shop.ancient; SELECT * FROM shop.counted;
+SELECT * FROM shop.names; SELECT * FROM second.t;
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'shop' ORDER BY 1;
 SELECT routine_name FROM information_schema.routines WHERE routine_schema = 'shop' ORDER BY 1;
 SELECT trigger_name, action_statement FROM information_schema.triggers WHERE trigger_schema = 'shop' ORDER BY 1;

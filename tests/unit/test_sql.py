@@ -136,6 +136,7 @@ def connected(
     grants: tuple[str, ...] = (),
     files: dict[str, bytes] | None = None,
     uptime: Rows | None = None,
+    schemas: tuple[str, ...] = ("mysql", "shop", "dbguard_swap_test"),
 ) -> Server:
     user, _, host = account.rpartition("@")
     server = Answering(
@@ -144,6 +145,7 @@ def connected(
         [(privilege, f"'{user}'@'{host}'") for privilege in (ALL if privileges is None else privileges)],
         [("Uptime", "3600")] if uptime is None else uptime,
         [(grant,) for grant in grants],
+        [(name,) for name in schemas],
         files=files,
     )
     return sql.connect(cast(Containers, server), container(), PROGRAMS, "/s", Login(user="root"))
@@ -156,6 +158,12 @@ def test_a_server_says_who_it_is() -> None:
     assert server.started == datetime(2026, 11, 23, 11, tzinfo=UTC)
     assert server.settings == {"sql_mode": "STRICT", "max_allowed_packet": "67108864"}
     assert server.blind_spots == ()
+
+
+def test_a_restore_that_was_cut_short_is_known_by_its_journal() -> None:
+    assert connected().unfinished == ()
+    left = ("dbguard_swap_0a1b2c3d", "dbguard_swap_0a1b2c3d_0", "dbguard_swap_0a1b2c3d_old_0")
+    assert connected(schemas=("shop", *left)).unfinished == left[:1]
 
 
 def test_mariadb_keeps_its_identity_elsewhere() -> None:

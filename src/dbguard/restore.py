@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -91,8 +90,7 @@ def _load(todo: RestorePlan, script: Script, session: sql.Session, containers: C
             load_data(script.pieces(), script.size, todo.target, containers, settings)
         _compare(todo, session)
     except BaseException as error:
-        _undo(todo, session)
-        error.add_note(_left(todo))
+        error.add_note(_undo(todo, session))
         raise
 
 
@@ -132,15 +130,13 @@ def _compare(todo: RestorePlan, session: sql.Session) -> None:
         raise RestoreFailed(f"{todo.target.name}: after the load these are missing: {', '.join(missing[:5])}")
 
 
-def _undo(todo: RestorePlan, session: sql.Session) -> None:
-    """A load that failed leaves nothing behind, where there was nothing before."""
+def _undo(todo: RestorePlan, session: sql.Session) -> str:
+    """A load that failed leaves nothing behind, where there was nothing before. What a person must know then."""
     mine = [name for _, name in todo.databases if name not in todo.replaced]
-    with contextlib.suppress(DbguardError):
+    try:
         session.execute(*(f"DROP DATABASE IF EXISTS {sql.quoted(name)}" for name in mine))
-
-
-def _left(todo: RestorePlan) -> str:
-    """What a person must know after a load that did not come to its end."""
+    except DbguardError as error:
+        return f"{', '.join(mine)}: what had been loaded could not be removed, drop it before you trust it: {error}"
     if not todo.replaced:
         return "what had been loaded was removed again, nothing else was touched"
     names = ", ".join(todo.replaced)

@@ -81,6 +81,17 @@ def packed(catalog: Catalog, archive: Archive, blob: Blob, keys: Sequence[Any]) 
     return opened(chunks, keys, made_for=blob.recipients) if blob.recipients else chunks
 
 
+def for_database(piece: Piece, name: str) -> bytes:
+    """The same for a database of another name. Around what was made under another character set, the dump programs
+    write ALTER DATABASE with the name."""
+    head = f"ALTER DATABASE {quoted(piece.database or '')} ".encode()
+    if piece.kind == "use":
+        return f"USE {quoted(name)};\n".encode()
+    if piece.data.startswith(head):
+        return f"ALTER DATABASE {quoted(name)} ".encode() + piece.data[len(head) :]
+    return piece.data
+
+
 class _Selection:
     """Of a dump, the part that was asked for, under the name that was asked for."""
 
@@ -97,6 +108,8 @@ class _Selection:
             if piece.kind == "database":
                 yield _creation(self._renamed[piece.database], name)
             yield f"USE {quoted(name)};\n".encode()
+        elif piece.database in self._renamed:
+            yield for_database(piece, self._names[piece.database])
         elif self._whole or piece.database is None or piece.database in self._names:
             yield piece.data
 

@@ -62,7 +62,7 @@ SHOW CREATE TABLE shop.orders;
 @pytest.fixture
 def old(server: Server, dbguard: Dbguard) -> str:
     """The state that was saved."""
-    server.sql(OLD)
+    server.sql(before(server))
     dbguard("backup", "now", server.target).succeeded()
     return server.sql(STATE)
 
@@ -74,6 +74,11 @@ def new(server: Server, old: str) -> str:
     changed = server.sql(STATE)
     assert changed != old
     return changed
+
+
+def before(server: Server) -> str:
+    """MySQL cannot exchange a table of MyISAM."""
+    return OLD.replace("ENGINE=MyISAM", "ENGINE=InnoDB") if server.family == "mysql" else OLD
 
 
 def replace(server: Server, dbguard: Dbguard, *words: str) -> tuple[str, ...]:
@@ -89,6 +94,24 @@ def replacing(server: Server, dbguard: Dbguard) -> Iterator[subprocess.Popen[byt
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def in_use(server: Server, table: str) -> Iterator[None]:
+    """By a transaction that does not end."""
+    client = "mysql" if server.family == "mysql" else "mariadb"
+    argv = ["docker", "exec", "-i", "-e", f"MYSQL_PWD={PASSWORD}", server.container, client, "-uroot"]
+    sleeping = "FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'"
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as application:
+        assert application.stdin is not None
+        application.stdin.write(f"BEGIN; SELECT * FROM {table}; SELECT SLEEP(600);\n".encode())
+        application.stdin.flush()
+        wait_until(lambda: server.sql(f"SELECT COUNT(*) {sleeping}") == "1\n", "the application")
+        try:
+            yield
+        finally:
+            server.sql("".join(f"KILL {connection};" for connection in server.sql(f"SELECT id {sleeping}").split()))
+            application.stdin.close()
 
 
 @pytest.mark.fault(49)
@@ -163,19 +186,9 @@ def test_rows_that_are_missing(server: Server, dbguard: Dbguard, new: str) -> No
 
 def test_a_table_in_use(server: Server, dbguard: Dbguard, old: str, new: str) -> None:
     """The exchange does not wait for ever, and the triggers that were dropped for it are there again."""
-    client = "mysql" if server.family == "mysql" else "mariadb"
-    argv = ["docker", "exec", "-i", "-e", f"MYSQL_PWD={PASSWORD}", server.container, client, "-uroot"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as application:
-        assert application.stdin is not None
-        application.stdin.write(b"BEGIN; SELECT * FROM shop.later; SELECT SLEEP(600);\n")
-        application.stdin.flush()
-        waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'"
-        wait_until(lambda: server.sql(waiting) == "1\n", "the application")
+    with in_use(server, "shop.later"):
         done = dbguard(*replace(server, dbguard, "--no-safety-backup"))
         assert (done.code, "could not be exchanged" in done.err) == (1, True), done.err
-        held = server.sql("SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'").split()
-        server.sql("".join(f"KILL {connection};" for connection in held))
-        application.stdin.close()
     assert (server.sql(STATE), server.databases()) == (new, ["second", "shop"]), done.err
     dbguard(*replace(server, dbguard, "--no-safety-backup")).succeeded()
     assert server.sql(STATE) == old
@@ -222,11 +235,46 @@ def test_a_kill(server: Server, dbguard: Dbguard, old: str, new: str, share: flo
 
 
 def test_foreign_keys_between_databases(server: Server, dbguard: Dbguard) -> None:
-    server.sql(OLD + "CREATE TABLE second.c (a INT, FOREIGN KEY (a) REFERENCES shop.customer (id));")
+    server.sql(before(server) + "CREATE TABLE second.c (a INT, FOREIGN KEY (a) REFERENCES shop.customer (id));")
     dbguard("backup", "now", server.target).succeeded()
     done = dbguard(*replace(server, dbguard))
     assert (done.code, "refers to shop.customer" in done.err, "--in-place" in done.err) == (1, True, True), done.err
     assert server.databases() == ["second", "shop"]
+
+
+@pytest.mark.parametrize("server", ["mysql97"], indirect=True)
+def test_tables_that_are_not_renamed_at_once(server: Server, dbguard: Dbguard) -> None:
+    server.sql(OLD)
+    dbguard("backup", "now", server.target).succeeded()
+    done = dbguard(*replace(server, dbguard, "--no-safety-backup"))
+    assert (done.code, "shop.ancient is of MyISAM" in done.err) == (1, True), done.err
+    dbguard("restore", server.target, "--latest", "--in-place", "--no-safety-backup", "--yes").succeeded()
+    assert server.sql("SELECT n FROM shop.ancient") == "7\n"
+
+
+@pytest.mark.parametrize("server", ["mysql97", "mariadb118"], indirect=True)
+def test_what_belongs_to_the_things_that_are_made_again(server: Server, dbguard: Dbguard) -> None:
+    """A database of another character set than its triggers', rights on routines, triggers in their order."""
+    server.sql(before(server))
+    server.sql(
+        "CREATE USER app@'%' IDENTIFIED BY 'a'; GRANT EXECUTE ON PROCEDURE shop.greet TO app@'%';"
+        "ALTER DATABASE second CHARACTER SET utf8mb4; USE second; SET NAMES latin1;"
+        "CREATE TRIGGER first BEFORE INSERT ON t FOR EACH ROW SET @said = CONCAT(@said, 'aé');"
+        "CREATE TRIGGER other BEFORE INSERT ON t FOR EACH ROW SET @said = CONCAT(@said, 'b');"
+        "ALTER DATABASE second CHARACTER SET latin1".encode("latin1")
+    )
+    triggers = (
+        "SET NAMES utf8mb4; SELECT trigger_name, action_order, HEX(action_statement) FROM information_schema.triggers"
+    )
+    asked = f"{triggers} ORDER BY 1, 2; SHOW GRANTS FOR app@'%'; SHOW CREATE DATABASE second"
+    was = server.sql(asked)
+    dbguard("backup", "now", server.target).succeeded()
+    dbguard(*replace(server, dbguard, "--no-safety-backup")).succeeded()
+    assert server.sql(asked) == was
+    with in_use(server, "shop.customer"):
+        done = dbguard(*replace(server, dbguard, "--no-safety-backup"))
+        assert (done.code, "the live data is as it was" in done.err) == (1, True), done.err
+    assert server.sql(asked) == was
 
 
 @ONE_KIND

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.conftest import Dbguard, Fresh
-from tests.e2e.test_swap import NEW, OLD, STATE, replacing
+from tests.e2e.test_swap import NEW, STATE, before, replacing
 from tests.servers import KINDS, Server, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
@@ -45,7 +45,7 @@ VICTIMS: Mapping[str, Callable[[Server], None]] = {
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_kill_at_any_moment(fresh: Fresh, dbguard: Dbguard, kind: str, victim: str) -> None:
     server = fresh(kind)
-    server.sql(OLD + ROWS)
+    server.sql(before(server) + ROWS)
     dbguard("backup", "now", server.target).succeeded()
     old = server.sql(STATE)
     server.sql(NEW)

@@ -90,7 +90,7 @@ def _restore_confirmed(answer: Callable[..., int], arguments: list[str]) -> list
     said: list[bytes] = []
     if code := answer([*arguments, "--dry-run", "--json"], out=said.append):
         sys.exit(code)
-    output.confirm(replace="--replace" in arguments)
+    output.confirm(replace=bool({"--replace", "--in-place"} & set(arguments)))
     rest = [word for word in arguments if word != "--latest"]
     shown = ["--id", json.loads(b"".join(said))["archive"]] if "--latest" in arguments else []
     return [*rest, *shown, "--yes"]

@@ -53,7 +53,7 @@ class LoadCrew:
         for session in self.sessions:
             session.join()
         for session in self.sessions:
-            if session.error is not None:
+            if not session.whole:
                 raise self._failure(session)
 
     def _failure(self, session: LoadSession) -> RestoreFailed:

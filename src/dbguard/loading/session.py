@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dbguard.command import Command
+from dbguard.connections import YEAR
 from dbguard.containers import Containers
 from dbguard.engines import ENGINES
 from dbguard.errors import DbguardError, ExecFailed
@@ -37,7 +38,7 @@ class LoadSession:
 
     def __init__(self, target: Target, containers: Containers, *, stall: float, changed: threading.Condition) -> None:
         """`changed` is told when a fence was passed, and at the end."""
-        self.over = False
+        self.over = self.whole = False
         self.error: DbguardError | None = None
         self.answered = 0  # fences
         self._fences = 0
@@ -51,6 +52,7 @@ class LoadSession:
             target=self._run, args=(lambda: containers.start(target.container.id, command, stall=stall),), daemon=True
         )
         self._thread.start()
+        self.put(f"SET SESSION autocommit = 1, wait_timeout = {YEAR};\n".encode())
 
     def put(self, sql: bytes, what: str = "") -> None:
         """`what` is the object that it belongs to. Waits while much is waiting."""
@@ -93,10 +95,11 @@ class LoadSession:
             with start() as process:
                 for data in process.answers(self._feed):
                     said = self._hear(said + data)
-            if self._owing:
-                self.error = ExecFailed("the server did not see the whole script: its input was cut")
+            self.whole = not self._owing
         except DbguardError as error:
             self.error = error
+        except OSError as error:
+            self.error = ExecFailed(f"the stream to the container broke: {error}")
         except Abandoned:
             pass
         finally:

@@ -12,19 +12,22 @@ from collections.abc import Callable
 
 from dbguard import comparison, sql
 from dbguard.config import Settings
+from dbguard.connections import Connection
 from dbguard.containers import Containers
-from dbguard.errors import DbguardError, Partly, QueryFailed, RestoreFailed
+from dbguard.errors import DbguardError, QueryFailed, RestoreFailed
 from dbguard.loading import load_data, packet, run_script
+from dbguard.model import Target
 from dbguard.restore_plan import RestorePlan
 from dbguard.sql import quoted
 from dbguard.swap.journal import Journal, exchange
-from dbguard.swap.programs import Pieces, Told, elsewhere, removals, tables_of, triggers, without_events
+from dbguard.swap.programs import Pieces, Told, elsewhere, removals, routine_grants, tables_of, triggers, without_events
 from dbguard.swap.recovery import Server, alone, give_up, settle
 from dbguard.swap.room import check_room
-from dbguard.swap.ties import refuse_ties
+from dbguard.swap.ties import refuse_steps, refuse_ties
 
 _LOCK_WAIT = 10
 """Seconds that the exchange waits for those who use a table. All who come later wait behind it."""
+_LIVE = "the new tables are live; the next restore or backup of this server makes the rest"
 Reader = Callable[[dict[str, str]], Pieces]
 """Reads the archive's databases, under other names."""
 
@@ -33,38 +36,40 @@ def swap(todo: RestorePlan, read: Reader, size: int, *, containers: Containers, 
     """`size` is the archive's, in bytes of SQL. Returns the seconds during which something was missing. Raises
     RestoreFailed and what a load raises: then the live data is as it was, and nothing else is left."""
     server = Server(sql.session(containers, todo.target), todo.target, containers, settings)
-    lives = [name for _, name in todo.databases]
+    lives = [_spelled(todo.target, name) for _, name in todo.databases]
+    refuse_steps(server.session, todo.target, todo.archive, lives)
     refuse_ties(server.session, lives)
     check_room(server.session, todo.target, containers, lives, size)
-    with alone(server) as still:
+    with alone(server) as held:
         journal = Journal.new(server.session)
         try:
-            journal.begin(lives)
+            journal.begin(lives, todo.target.server.identity)
             with packet(server.session, todo.packet):
                 _load(server, journal, todo, read, size)
-            still()
             began = time.monotonic()
-            _exchange(server, journal)
+            _exchange(server, journal, held)
         except BaseException as error:
             error.add_note(_aftermath(server, journal))
             raise
-        settle(server, journal)
-        took = time.monotonic() - began
         try:
+            settle(server, journal)
+            took = time.monotonic() - began
             journal.remove()
-        except QueryFailed as error:
-            raise Partly(
-                f"{todo.target.name}: the new data is live, but what was there before could not be dropped: {error}",
-                hint="the next restore or backup tries again",
-            ) from error
+        except BaseException as error:
+            error.add_note(_LIVE)
+            raise
         return took
+
+
+def _spelled(target: Target, name: str) -> str:
+    """As the server itself writes it."""
+    return name if target.server.settings.get("lower_case_table_names", "0") == "0" else name.lower()
 
 
 def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, size: int) -> None:
     """Everything but events, which would run: so that nothing can go wrong for the first time when it is too late."""
-    by_live = {pair.live: pair.side for pair in journal.pairs()}
-    lives = {saved.name: name for saved, name in todo.databases}
-    sides = {saved: by_live[live] for saved, live in lives.items()}
+    pairs = dict(zip((saved.name for saved, _ in todo.databases), journal.pairs(), strict=True))
+    sides = {saved: pair.side for saved, pair in pairs.items()}
     programs: list[Told] = []
     load_data(tables_of(read(sides), programs), size, server.target, server.containers, server.settings)
     refuse_ties(server.session, list(sides.values()))
@@ -73,25 +78,31 @@ def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, siz
         raise RestoreFailed(f"{server.target.name}: what was loaded is not what was saved: {'; '.join(wrong[:5])}")
     run_script(without_events(programs), server.target, server.containers, server.settings)
     server.session.execute(*removals(server.session, list(sides.values())))
-    journal.note("programs", b"".join(data for _, data, _ in elsewhere(programs, lives)))
+    journal.note(
+        "programs",
+        b"".join(data for _, data, _ in elsewhere(programs, {saved: pair.live for saved, pair in pairs.items()})),
+    )
 
 
-def _exchange(server: Server, journal: Journal) -> None:
+def _exchange(server: Server, journal: Journal, held: Connection) -> None:
+    """By the session that ends with us: nothing of it may come true when somebody else has undone it already."""
     pairs = journal.pairs()
     lives = [pair.live for pair in pairs]
-    missing = sorted(set(lives) - server.databases())
     for database, name, script in triggers(server.session, lives):
         journal.note_trigger(database, name, script)
-    journal.note_made(missing)
+    for grant in routine_grants(server.session, lives):
+        journal.note("grant", grant.encode())
     renames = [*exchange(pairs, server.tables()), journal.turn("loading", "swapped")]
     try:
-        server.session.query(
-            f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}",
-            *(f"CREATE DATABASE {quoted(name)}" for name in [*missing, *(pair.old for pair in pairs)]),
-            *removals(server.session, lives, "TRIGGER"),
-            f"RENAME TABLE {', '.join(renames)}",
-            timeout=3600,
-        )
+        held.query(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}")
+        for name in sorted(set(lives) - server.databases()):
+            held.query(f"CREATE DATABASE {quoted(name)}")
+            journal.note("made", name.encode())
+        for pair in pairs:
+            held.query(f"CREATE DATABASE {quoted(pair.old)}")
+        for removal in removals(server.session, lives, "TRIGGER"):
+            held.query(removal, timeout=3 * _LOCK_WAIT)
+        held.query(f"RENAME TABLE {', '.join(renames)}", timeout=3600)
     except QueryFailed as error:
         raise RestoreFailed(
             f"{server.target.name}: the tables could not be exchanged: {error}",
@@ -104,6 +115,6 @@ def _aftermath(server: Server, journal: Journal) -> str:
     try:
         if give_up(server, journal):
             return "the live data is as it was"
-        return "the new data is live; the next restore or backup of this server makes the rest"
+        return _LIVE
     except DbguardError as error:
         return f"the next restore or backup of this server brings it to its end: {error}"

@@ -19,6 +19,7 @@ State = Literal["loading", "swapped", "settled", "given_up"]
 """`loading`: the live data is untouched. `swapped`: the new tables are live, views and programs may be missing.
 `settled`: all is there, only the old data has to go. `given_up`: all but the live data has to go."""
 
+_AUTOCOMMIT = "SET SESSION autocommit = 1"
 _CHUNK = 1 << 20
 
 
@@ -42,19 +43,26 @@ class Journal:
     def new(cls, asking: Asking) -> Journal:
         return cls(f"dbguard_swap_{secrets.token_hex(4)}", asking)
 
-    def begin(self, lives: Sequence[str]) -> None:
+    def begin(self, lives: Sequence[str], identity: str) -> None:
         """Before any side database is made."""
         self._asking.query(
+            _AUTOCOMMIT,
             f"CREATE DATABASE {self.name}",
             f"CREATE TABLE {self.name}.entries (n INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(16), text LONGBLOB) "
             "ENGINE=InnoDB",
             self._note("live", json.dumps(lives).encode()),
+            self._note("identity", identity.encode()),
             f"CREATE TABLE {self.name}.loading (n INT) ENGINE=InnoDB",
         )
 
     def pairs(self) -> list[Pair]:
         lives = json.loads(next(iter(self.entries("live")), b"[]"))
         return [Pair(live, f"{self.name}_{n}", f"{self.name}_old_{n}") for n, live in enumerate(lives)]
+
+    @property
+    def identity(self) -> str:
+        """Of the server that it was begun on: a replica gets the databases of a swap too, and must leave them alone."""
+        return b"".join(self.entries("identity")).decode()
 
     def state(self) -> State | None:
         """None when it had hardly begun."""
@@ -67,7 +75,7 @@ class Journal:
     def note(self, what: str, text: bytes) -> None:
         """In one entry, or, where that is long, in several."""
         for at in range(0, len(text), _CHUNK):
-            self._asking.query(self._note(what, text[at : at + _CHUNK]))
+            self._asking.query(_AUTOCOMMIT, self._note(what, text[at : at + _CHUNK]))
 
     def entries(self, what: str) -> Iterator[bytes]:
         rows = self._asking.query(f"SELECT HEX(text) FROM {self.name}.entries WHERE what = '{what}' ORDER BY n")[0]
@@ -91,16 +99,14 @@ class Journal:
             database, name, script = json.loads(entry)
             yield database, name, script.encode()
 
-    def note_made(self, databases: Sequence[str]) -> None:
-        """Live databases that were not there before."""
-        self.note("made", json.dumps(databases).encode())
-
     def made(self) -> list[str]:
-        return [name for entry in self.entries("made") for name in json.loads(entry)]
+        """Live databases that were not there before."""
+        return [name.decode() for name in self.entries("made")]
 
     def remove(self, databases: Iterable[str] = ()) -> None:
         """With these and all side databases; the journal itself goes last."""
-        sides = [name for pair in self.pairs() for name in (pair.side, pair.old)] if self.state() else []
+        schemas = self._asking.query("SELECT schema_name FROM information_schema.schemata")[0]
+        sides = [row[0] for row in schemas if row[0].startswith(f"{self.name}_")]
         for name in [*databases, *sides, self.name]:
             self._asking.query(f"DROP DATABASE IF EXISTS {quoted(name)}", timeout=3600)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dbguard.errors import RestoreFailed
 from dbguard.loading.steps import step_of
+from dbguard.script import for_database
 from dbguard.sql import Asking, quoted
 from dbguard.sqldump import Piece
 from dbguard.swap.ties import IN_PLACE
@@ -56,8 +57,7 @@ def without_events(programs: Sequence[Told]) -> Pieces:
 def elsewhere(programs: Sequence[Told], names: Mapping[str, str]) -> Pieces:
     """The same for databases of other names."""
     for piece, sql, what in programs:
-        database = piece.database if piece.kind == "use" else None
-        yield piece, sql if database is None else f"USE {quoted(names[database])};\n".encode(), what
+        yield piece, sql if piece.database is None else for_database(piece, names[piece.database]), what
 
 
 def removals(asking: Asking, databases: Sequence[str], only: str = "") -> list[str]:
@@ -72,6 +72,18 @@ def removals(asking: Asking, databases: Sequence[str], only: str = "") -> list[s
     ]
 
 
+def routine_grants(asking: Asking, databases: Sequence[str]) -> list[str]:
+    """Statements that give again what goes with a routine that is dropped."""
+    rows = asking.query("SELECT db, routine_name, routine_type, user, host, proc_priv FROM mysql.procs_priv")[0]
+    return [
+        f"GRANT {', '.join(one for one in given.split(',') if one != 'Grant') or 'USAGE'} ON {kind} "
+        f"{quoted(database)}.{quoted(name)} TO {quoted(user)}{f'@{quoted(host)}' if host else ''}"
+        + (" WITH GRANT OPTION" if "Grant" in given.split(",") else "")
+        for database, name, kind, user, host, given in rows
+        if database in databases
+    ]
+
+
 def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[tuple[str, str, bytes]]:
     """Database and name of each, and a script that makes it again as it was made."""
     rows = asking.query(
@@ -80,10 +92,10 @@ def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[tuple[str, st
     names = [(database, name) for database, name in rows if database in databases]
     answers = asking.query(*(f"SHOW CREATE TRIGGER {quoted(database)}.{quoted(name)}" for database, name in names))
     for (database, name), [answer] in zip(names, answers, strict=True):
-        _, mode, create, charset, collation, *_ = answer
+        _, mode, create, _, collation, *_ = answer
         end = f"//{secrets.token_hex(4)}"  # the client takes 15 characters
         script = (
-            f"USE {quoted(database)};\nSET SESSION sql_mode = '{mode}';\nSET character_set_client = {charset};\n"
-            f"SET collation_connection = {collation};\nDELIMITER {end}\n{create}\n{end}\nDELIMITER ;\n"
+            f"USE {quoted(database)};\nSET SESSION sql_mode = '{mode}', collation_connection = {collation};\n"
+            f"DELIMITER {end}\n{create}\n{end}\nDELIMITER ;\n"
         )
         yield database, name, script.encode()

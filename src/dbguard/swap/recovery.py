@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbguard import sql
 from dbguard.config import Settings
-from dbguard.connections import Sessions
+from dbguard.connections import YEAR, Connection, Sessions
 from dbguard.containers import Containers
 from dbguard.errors import Busy, QueryFailed
 from dbguard.loading import run_text
@@ -45,20 +45,24 @@ class Server:
 
 
 @contextlib.contextmanager
-def alone(server: Server) -> Iterator[Callable[[], object]]:
-    """One swap at a time on a server, whoever makes it, and wherever. Yields a question that raises SessionLost when
-    that has come to an end. Raises Busy."""
+def alone(server: Server) -> Iterator[Connection]:
+    """One swap at a time on a server, whoever makes it, and wherever. Yields the session that holds the lock: what it
+    does on the server ends with us. Raises Busy."""
     with Sessions(server.containers, server.target).open() as held:
+        held.query(f"SET SESSION wait_timeout = {YEAR}")
         if held.query(f"SELECT GET_LOCK('{_LOCK}', {_PATIENCE})", timeout=60) != [("1",)]:
             raise Busy(f"{server.target.name}: somebody else is replacing its data right now", hint="try again later")
-        yield lambda: held.query("SELECT 1")
+        yield held
 
 
 def recover(target: Target, containers: Containers, settings: Settings) -> list[str]:
     """Ends what was cut short; says of each what became of it. Raises Busy while somebody is at it."""
     server = Server(sql.session(containers, target), target, containers, settings)
     with alone(server):
-        return [_recover(server, Journal(name, server.session)) for name in target.server.unfinished]
+        journals = [Journal(name, server.session) for name in target.server.unfinished]
+        return [
+            _recover(server, one) for one in journals if one.state() is None or one.identity == target.server.identity
+        ]
 
 
 def _recover(server: Server, journal: Journal) -> str:
@@ -82,13 +86,20 @@ def give_up(server: Server, journal: Journal) -> bool:
             if journal.state() == "swapped":
                 return False
             raise
-    present = server.session.query("SELECT trigger_schema, trigger_name FROM information_schema.triggers")[0]
-    for database, name, script in journal.triggers():
-        if (database, name) not in present:
-            run_text(script, server.target, server.containers, server.settings)
+    _bring_back_triggers(server, journal)
     tables = server.tables()
     journal.remove([name for name in journal.made() if not tables.get(name)])
     return True
+
+
+def _bring_back_triggers(server: Server, journal: Journal) -> None:
+    """All of them, where any is missing: they fire in the order in which they were made."""
+    present = server.session.query("SELECT trigger_schema, trigger_name FROM information_schema.triggers")[0]
+    dropped = [*journal.triggers()]
+    if all((database, name) in present for database, name, _ in dropped):
+        return
+    server.session.execute(*(f"DROP TRIGGER IF EXISTS {quoted(one)}.{quoted(name)}" for one, name, _ in dropped))
+    run_text(b"".join(script for _, _, script in dropped), server.target, server.containers, server.settings)
 
 
 def settle(server: Server, journal: Journal) -> None:
@@ -104,4 +115,5 @@ def settle(server: Server, journal: Journal) -> None:
     defaults = {name: f"CHARACTER SET {charset} COLLATE {collation}" for name, charset, collation in sides}
     server.session.execute(*(f"ALTER DATABASE {quoted(pair.live)} {defaults[pair.side]}" for pair in pairs))
     run_text(b"".join(journal.entries("programs")), server.target, server.containers, server.settings)
+    server.session.failures([grant.decode() for grant in journal.entries("grant")])  # of routines that are no more
     journal.advance("swapped", "settled")

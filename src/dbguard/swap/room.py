@@ -21,7 +21,8 @@ def check_room(asking: Asking, target: Target, containers: Containers, databases
         0
     ]
     live = sum(int(size) for database, size in sizes if database in databases and size.isdecimal())
-    needed = max(plain, live) + _MARGIN
+    logged = target.server.settings.get("log_bin") in {"ON", "1"}
+    needed = max(plain, live) * (2 if logged else 1) + _MARGIN  # the binary log holds it once more
     command = Command(argv=("df", "-Pk", target.server.datadir), login=Login())
     free = int(containers.run(target.container.id, command).stdout.split()[-3]) << 10
     if free < needed:

@@ -88,8 +88,8 @@ def _exchange(server: Server, journal: Journal, held: Connection) -> None:
     """By the session that ends with us: nothing of it may come true when somebody else has undone it already."""
     pairs = journal.pairs()
     lives = [pair.live for pair in pairs]
-    for database, name, script in triggers(server.session, lives):
-        journal.note_trigger(database, name, script)
+    for trigger in triggers(server.session, lives):
+        journal.note_trigger(trigger)
     for grant in routine_grants(server.session, lives):
         journal.note("grant", grant.encode())
     renames = [*exchange(pairs, server.tables()), journal.turn("loading", "swapped")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from dbguard.sql import Asking, quoted
@@ -30,6 +30,16 @@ class Pair:
     live: str
     side: str
     old: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """With the script that makes it again as it was made."""
+
+    database: str
+    name: str
+    table: str
+    script: str
 
 
 class Journal:
@@ -89,15 +99,13 @@ class Journal:
         """Raises QueryFailed when it is not in that state."""
         self._asking.query(f"RENAME TABLE {self.turn(before, after)}")
 
-    def note_trigger(self, database: str, name: str, script: bytes) -> None:
+    def note_trigger(self, trigger: Trigger) -> None:
         """One that is dropped for the exchange."""
-        self.note("trigger", json.dumps([database, name, script.decode()]).encode())
+        self.note("trigger", json.dumps(asdict(trigger)).encode())
 
-    def triggers(self) -> Iterator[tuple[str, str, bytes]]:
-        """Database, name, and the script that makes it again."""
-        for entry in self.entries("trigger"):
-            database, name, script = json.loads(entry)
-            yield database, name, script.encode()
+    def triggers(self) -> list[Trigger]:
+        """In the order in which they fire."""
+        return [Trigger(**json.loads(entry)) for entry in self.entries("trigger")]
 
     def made(self) -> list[str]:
         """Live databases that were not there before."""

@@ -10,6 +10,7 @@ from dbguard.loading.steps import step_of
 from dbguard.script import for_database
 from dbguard.sql import Asking, quoted
 from dbguard.sqldump import Piece
+from dbguard.swap.journal import Trigger
 from dbguard.swap.ties import IN_PLACE
 
 Told = tuple[Piece, bytes, str]
@@ -84,18 +85,17 @@ def routine_grants(asking: Asking, databases: Sequence[str]) -> list[str]:
     ]
 
 
-def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Database and name of each, and a script that makes it again as it was made."""
-    rows = asking.query(
-        "SELECT trigger_schema, trigger_name FROM information_schema.triggers ORDER BY 1, action_order"
-    )[0]
-    names = [(database, name) for database, name in rows if database in databases]
-    answers = asking.query(*(f"SHOW CREATE TRIGGER {quoted(database)}.{quoted(name)}" for database, name in names))
-    for (database, name), [answer] in zip(names, answers, strict=True):
+def triggers(asking: Asking, databases: Sequence[str]) -> Iterator[Trigger]:
+    """In the order in which they fire."""
+    columns = "trigger_schema, trigger_name, event_object_table"
+    rows = asking.query(f"SELECT {columns} FROM information_schema.triggers ORDER BY 1, action_order")[0]
+    names = [row for row in rows if row[0] in databases]
+    answers = asking.query(*(f"SHOW CREATE TRIGGER {quoted(database)}.{quoted(name)}" for database, name, _ in names))
+    for (database, name, table), [answer] in zip(names, answers, strict=True):
         _, mode, create, _, collation, *_ = answer
         end = f"//{secrets.token_hex(4)}"  # the client takes 15 characters
         script = (
             f"USE {quoted(database)};\nSET SESSION sql_mode = '{mode}', collation_connection = {collation};\n"
             f"DELIMITER {end}\n{create}\n{end}\nDELIMITER ;\n"
         )
-        yield database, name, script.encode()
+        yield Trigger(database, name, table, script)

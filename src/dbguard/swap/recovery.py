@@ -93,13 +93,13 @@ def give_up(server: Server, journal: Journal) -> bool:
 
 
 def _bring_back_triggers(server: Server, journal: Journal) -> None:
-    """All of them, where any is missing: they fire in the order in which they were made."""
+    """Of a table that misses any: all, as they fire in the order in which they were made."""
     present = server.session.query("SELECT trigger_schema, trigger_name FROM information_schema.triggers")[0]
-    dropped = [*journal.triggers()]
-    if all((database, name) in present for database, name, _ in dropped):
-        return
-    server.session.execute(*(f"DROP TRIGGER IF EXISTS {quoted(one)}.{quoted(name)}" for one, name, _ in dropped))
-    run_text(b"".join(script for _, _, script in dropped), server.target, server.containers, server.settings)
+    dropped = journal.triggers()
+    tables = {(one.database, one.table) for one in dropped if (one.database, one.name) not in present}
+    again = [one for one in dropped if (one.database, one.table) in tables]
+    server.session.execute(*(f"DROP TRIGGER IF EXISTS {quoted(one.database)}.{quoted(one.name)}" for one in again))
+    run_text("".join(one.script for one in again).encode(), server.target, server.containers, server.settings)
 
 
 def settle(server: Server, journal: Journal) -> None:

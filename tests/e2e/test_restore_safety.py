@@ -53,7 +53,8 @@ def test_a_replaced_database_in_use_is_not_dropped_later(servers: Servers, dbgua
         application.stdin.write(b"BEGIN; SELECT * FROM Shop.orders; SELECT SLEEP(600);\n")
         application.stdin.flush()
         time.sleep(1)
-        result = dbguard("restore", mysql.target, "--latest", "--replace", "--yes", environment={"DBGUARD_STALL": "5s"})
+        words = ("restore", mysql.target, "--latest", "--in-place", "--no-safety-backup", "--yes")
+        result = dbguard(*words, environment={"DBGUARD_STALL": "5s"})
         assert result.code == 1
         assert "could not be dropped" in result.err
         assert "another session" in result.err

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests import compare, hostile
 from tests.conftest import Dbguard, Fresh
 from tests.e2e.test_verify import rewritten
 from tests.servers import PASSWORD, Server
@@ -133,6 +134,16 @@ def test_in_place(server: Server, dbguard: Dbguard, old: str, new: str) -> None:
     dbguard("restore", server.target, "--latest", "--in-place", "--yes").succeeded()
     assert server.sql(STATE) == old
     assert len(dbguard.archives()) == 2
+
+
+@ONE_KIND
+def test_hostile_schema(server: Server, dbguard: Dbguard) -> None:
+    hostile.load(server)
+    was = compare.snapshot(server.container, PASSWORD)
+    dbguard("backup", "now", server.target).succeeded()
+    server.sql("USE hostile; CREATE TABLE newer (a INT); DELETE FROM big WHERE id = 1; CREATE VIEW newest AS SELECT 1")
+    dbguard(*replace(server, dbguard, "--no-safety-backup")).succeeded()
+    assert compare.differences(was, compare.snapshot(server.container, PASSWORD)) == []
 
 
 @ONE_KIND

@@ -37,7 +37,7 @@ def swap(todo: RestorePlan, read: Reader, size: int, *, containers: Containers, 
     RestoreFailed and what a load raises: then the live data is as it was, and nothing else is left."""
     server = Server(sql.session(containers, todo.target), todo.target, containers, settings)
     lives = [_spelled(todo.target, name) for _, name in todo.databases]
-    refuse_steps(server.session, todo.target, todo.archive, lives)
+    refuse_steps(server.session, todo.target, [saved for saved, _ in todo.databases], lives)
     refuse_ties(server.session, lives)
     check_room(server.session, todo.target, containers, lives, size)
     with alone(server) as held:

@@ -115,8 +115,11 @@ class Journal:
         """With these and all side databases; the journal itself goes last."""
         schemas = self._asking.query("SELECT schema_name FROM information_schema.schemata")[0]
         sides = [row[0] for row in schemas if row[0].startswith(f"{self.name}_")]
-        for name in [*databases, *sides, self.name]:
+        for name in [*databases, *sides]:
             self._asking.query(f"DROP DATABASE IF EXISTS {quoted(name)}", timeout=3600)
+        if state := self.state():  # it goes first: whoever finds the rest finds a journal that had hardly begun
+            self._asking.query(f"DROP TABLE {self.name}.{state}")
+        self._asking.query(f"DROP DATABASE IF EXISTS {self.name}")
 
     def _note(self, what: str, text: bytes) -> str:
         return f"INSERT INTO {self.name}.entries (what, text) VALUES ('{what}', x'{text.hex()}')"

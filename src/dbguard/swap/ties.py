@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbguard.archive import Archive
+from dbguard.archive import Database
 from dbguard.engines.mysql import version_number
 from dbguard.errors import RestoreFailed
 from dbguard.model import Target
@@ -29,7 +29,7 @@ def refuse_ties(asking: Asking, databases: Sequence[str]) -> None:
             )
 
 
-def refuse_steps(asking: Asking, target: Target, archive: Archive, databases: Sequence[str]) -> None:
+def refuse_steps(asking: Asking, target: Target, saved: Sequence[Database], databases: Sequence[str]) -> None:
     """A crash in the middle must find all or nothing done: so it is in MySQL for InnoDB since 8.0, in MariaDB since
     10.6.1 ("Atomic DDL" in both manuals). Raises RestoreFailed."""
     server, version = target.server, version_number(target.server.version)
@@ -40,8 +40,8 @@ def refuse_steps(asking: Asking, target: Target, archive: Archive, databases: Se
     live = asking.query(
         "SELECT table_schema, table_name, engine FROM information_schema.tables WHERE engine <> 'InnoDB'"
     )
-    saved = [(one.name, table.name, table.engine) for one in archive.databases for table in one.tables]
-    for schema, name, engine in [row for row in live[0] if row[0] in databases] + saved:
+    coming = [(one.name, table.name, table.engine) for one in saved for table in one.tables]
+    for schema, name, engine in [*(row for row in live[0] if row[0] in databases), *coming]:
         if (engine or "").lower() != "innodb":
             raise RestoreFailed(
                 f"{target.name}: table {schema}.{name} is of {engine}, and MySQL renames only tables of InnoDB at once",

@@ -231,7 +231,7 @@ class Others:
 
 @contextlib.contextmanager
 def running(
-    dbguard: Dbguard, server: Server, environment: Mapping[str, str], *, timeout: float = 120
+    dbguard: Dbguard, server: Server, environment: Mapping[str, str], *, timeout: float = 300
 ) -> Iterator[Future[Result]]:
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(dbguard, "backup", "now", server.target, environment=environment, timeout=timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,14 @@ def test_in_place(server: Server, dbguard: Dbguard, old: str, new: str) -> None:
 @ONE_KIND
 def test_hostile_schema(server: Server, dbguard: Dbguard) -> None:
     hostile.load(server)
+    refused = "foreign key ruled_by of Hostile.country refers to hostile.person"
+    dbguard("backup", "now", server.target).succeeded()
+    done = dbguard(*replace(server, dbguard, "--no-safety-backup"))
+    assert (done.code, refused in done.err) == (1, True), done.err
+    shutil.rmtree(dbguard.archives()[0])
+    server.sql(
+        "ALTER TABLE hostile.person DROP FOREIGN KEY lives_in; ALTER TABLE Hostile.country DROP FOREIGN KEY ruled_by"
+    )
     was = compare.snapshot(server.container, PASSWORD)
     dbguard("backup", "now", server.target).succeeded()
     server.sql("USE hostile; CREATE TABLE newer (a INT); DELETE FROM big WHERE id = 1; CREATE VIEW newest AS SELECT 1")

@@ -140,9 +140,12 @@ class Paced:
         while not fence.passed:
             self.tick()
             if not self.pace:
-                for session in self.sessions:
-                    if session.waiting:
-                        session.step()
+                self.advance()
+
+    def advance(self) -> None:
+        for session in self.sessions:
+            if session.waiting:
+                session.step()
 
     def load(self, sql: bytes) -> World:
         sharing = Sharing(self)
@@ -150,7 +153,8 @@ class Paced:
             sharing.take(piece, piece.data, "")
             self.tick()
         sharing.close()
-        assert not any(session.waiting for session in self.sessions)
+        while any(session.waiting for session in self.sessions):
+            self.advance()
         return self.world
 
 

@@ -65,9 +65,10 @@ class Sharing:
                 self._shared = step not in {"rows", "keys", "unknown"}
 
     def close(self) -> None:
-        """Waits until all is done."""
+        """The last fence of each session: when all are passed, all is done."""
         self._close_table()
-        self._wait_for_all()
+        for session in self._all:
+            session.fence(self._delimiter)
 
     def _set_up(self, step: str, sql: bytes) -> None:
         if step == "use":

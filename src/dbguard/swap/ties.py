@@ -14,14 +14,14 @@ from dbguard.sql import Asking
 IN_PLACE = "give --in-place to drop what is there and load over it: from then on only the safety backup leads back"
 _FOREIGN_KEYS = """
 SELECT DISTINCT constraint_schema, table_name, constraint_name, unique_constraint_schema, referenced_table_name
-FROM information_schema.referential_constraints WHERE constraint_schema <> unique_constraint_schema
+FROM information_schema.referential_constraints
 """
 
 
 def refuse_ties(asking: Asking, databases: Sequence[str]) -> None:
     """Raises RestoreFailed."""
     for schema, table, key, other, parent in asking.query(_FOREIGN_KEYS, timeout=600)[0]:
-        if schema in databases or other in databases:
+        if schema != other and (schema in databases or other in databases):  # `Shop` and `shop` are two, not to SQL
             raise RestoreFailed(
                 f"foreign key {key} of {schema}.{table} refers to {other}.{parent}, in another database: a database "
                 "cannot be exchanged under it",

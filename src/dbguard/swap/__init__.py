@@ -20,7 +20,7 @@ from dbguard.model import Target
 from dbguard.restore_plan import RestorePlan
 from dbguard.sql import quoted
 from dbguard.swap.journal import Journal, exchange
-from dbguard.swap.programs import Pieces, Told, elsewhere, removals, routine_grants, tables_of, triggers, without_events
+from dbguard.swap.programs import Pieces, Told, elsewhere, removals, routine_grants, tables_of, trial, triggers
 from dbguard.swap.recovery import Server, alone, give_up, settle
 from dbguard.swap.room import check_room
 from dbguard.swap.ties import refuse_steps, refuse_ties
@@ -76,7 +76,7 @@ def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, siz
     tables = [(sides[one.name], table) for one, _ in todo.databases for table in one.tables if table.rows is not None]
     if wrong := [*comparison.rows(server.session, server.target.server, tables)]:
         raise RestoreFailed(f"{server.target.name}: what was loaded is not what was saved: {'; '.join(wrong[:5])}")
-    run_script(without_events(programs), server.target, server.containers, server.settings)
+    run_script(trial(programs, sides), server.target, server.containers, server.settings)
     server.session.execute(*removals(server.session, list(sides.values())))
     journal.note(
         "programs",

@@ -22,8 +22,9 @@ LAYERS = """
     workers announce
     job roster web
     timetable told metrics notify
+    guard
     upkeep lookout news
-    backup restore verify prune mirror guard placement health
+    backup restore verify prune mirror placement health
     swap
     whole loading throwaway
     discover manifest script compose sidecar shelf restore_plan
@@ -38,7 +39,7 @@ LAYERS = """
     sections past
     schedule encryption engines storages process checker cache
     argv command frames retention freshness sqldump stream report
-    suspicion
+    suspicion since binlog
     layout pulse feed
     pflag archive state logs ping
     model

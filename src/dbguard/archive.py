@@ -167,6 +167,7 @@ class Marks:
     held: bool = False  # never to be pruned
     confirmed: bool = False  # a person says that it is as it should be
     verified: bool | None = None  # what the newest check said; None when there was none
+    relied_on_until: datetime | None = None  # a volume was deleted because of it: not to be pruned before
 
     @property
     def failed(self) -> bool:

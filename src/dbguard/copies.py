@@ -126,6 +126,7 @@ def _copied(holders: Sequence[tuple[Catalog, Stored]]) -> Copied:
     marks = [stored.marks for _, stored in holders]
     said = Marks(
         held=any(mark.held for mark in marks),
+        relied_on_until=max((mark.relied_on_until for mark in marks if mark.relied_on_until), default=None),
         confirmed=any(mark.confirmed for mark in marks),
         verified=next((mark.verified for mark in marks if mark.verified is not None), None),
     )

@@ -20,9 +20,9 @@ from dbguard.archive import Marks, is_archive_id
 MANIFEST = "manifest.json"
 ROOT_MARK = "dbguard.json"
 _OWNER = re.compile(r"owner(?:-([0-9]+))?\.json")
-_MARK = re.compile(r"(hold|confirm|check)-([0-9]{8}T[0-9]{6}[0-9]{6}Z)(?:-(passed|failed))?\.json")
+_MARK = re.compile(r"(hold|confirm|check|relied)-([0-9]{8}T[0-9]{6}[0-9]{6}Z)(?:-(passed|failed))?\.json")
 
-MarkKind = Literal["hold", "confirm"]
+MarkKind = Literal["hold", "confirm", "relied"]
 CheckResult = Literal["passed", "failed"]
 
 
@@ -50,6 +50,7 @@ def is_ours(name: str) -> bool:
 
 
 def mark(kind: MarkKind, now: datetime) -> str:
+    """`relied` bears the time until when."""
     return f"{kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}.json"
 
 
@@ -69,7 +70,12 @@ def marks(names: Iterable[str]) -> Marks:
         held=any(kind == "hold" for kind, _, _ in found),
         confirmed=any(kind == "confirm" for kind, _, _ in found),
         verified=checks[-1][1] == "passed" if checks else None,
+        relied_on_until=max((_time(moment) for kind, moment, _ in found if kind == "relied"), default=None),
     )
+
+
+def _time(moment: str) -> datetime:
+    return datetime.strptime(moment, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
 
 
 def _sql(what: str, *, encrypted: bool) -> str:

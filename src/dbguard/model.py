@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from dbguard.errors import UsageError
 
@@ -163,9 +163,15 @@ class VolumeVerdict:
     """May this one volume be deleted?"""
 
     volume: str
-    what: str  # "mysql shop/db", "not a database", …
+    what: str  # "mysql shop/db", "files", …
     allowed: bool
     reason: str
+    archive: str = ""  # the id of the one that allows it
+    target: str = ""  # whose database is on it
+    mendable: bool = False  # a backup now could allow it
+
+
+OnDelete = Literal["refuse", "ask", "backup"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +179,15 @@ class Verdict:
     """The guard's answer for a whole command: one refusal refuses all."""
 
     volumes: tuple[VolumeVerdict, ...]
+    on_delete: OnDelete = "refuse"  # what is configured for a refusal that a backup would mend
 
     @property
     def allowed(self) -> bool:
         return all(volume.allowed for volume in self.volumes)
+
+    @property
+    def refused(self) -> tuple[VolumeVerdict, ...]:
+        return tuple(volume for volume in self.volumes if not volume.allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,16 +67,17 @@ def plan(archives: Sequence[Stored], policy: Policy, *, now: datetime, zone: tzi
     """What `policy` keeps and removes of the good archives of one target in one storage; days begin in `zone`.
 
     Kept whatever the policy says: the newest, the newest verified, the newest complete of this server and of each
-    that had its name before, held ones, suspicious ones with all that is older, and those whose check failed until
-    there is a newer one of which that is not known. Complete and partial archives are counted apart, so that neither
-    pushes the other out; suspicious ones and those whose check failed fill no place. A policy with nothing set removes
-    nothing, and neither does a clock that cannot be right.
+    that had its name before, held ones, those that a deletion relied on, suspicious ones with all that is older, and
+    those whose check failed until there is a newer one of which that is not known. Complete and partial archives are
+    counted apart, so that neither pushes the other out; suspicious ones and those whose check failed fill no place. A
+    policy with nothing set removes nothing, and neither does a clock that cannot be right.
     """
     newest_first = sorted(archives, key=_age_order, reverse=True)
     reasons: dict[str, list[str]] = {archive.id: [] for archive in newest_first}
     _keep_the_last_good_ones(newest_first, reasons)
     odd = suspicious(archives)
     _keep_what_people_must_see(newest_first, odd, reasons)
+    _keep_what_was_relied_on(newest_first, now, reasons)
     if policy == Policy():
         _say(newest_first, reasons, "no rule set")
     counted = [archive for archive in newest_first if archive.id not in odd and not archive.marks.failed]
@@ -136,6 +137,13 @@ def _keep_what_people_must_see(
         elif frozen_by is not None:
             reasons[archive.id].append(f"older than {frozen_by}, which is suspicious")
         frozen_by = archive.id if archive.id in odd and frozen_by is None else frozen_by
+
+
+def _keep_what_was_relied_on(newest_first: Sequence[Stored], now: datetime, reasons: dict[str, list[str]]) -> None:
+    for archive in newest_first:
+        until = archive.marks.relied_on_until
+        if until is not None and until > now:
+            reasons[archive.id].append(f"a volume was deleted because of it: until {until:%Y-%m-%d}")
 
 
 def _keep_what_settles(newest_first: Sequence[Stored], reasons: dict[str, list[str]]) -> None:

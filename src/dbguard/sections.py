@@ -180,8 +180,18 @@ def secret(name: str, value: pydantic.SecretStr | None, file: Path | None) -> st
 
 
 class GuardSection(Section):
+    """What it takes to let a volume be deleted."""
+
+    require: Literal["exact", "recent", "complete"] = "exact"
+    """A verified backup since which nothing was written; or that is young; or a young one, verified or not."""
     recent: Duration = timedelta(minutes=15)
-    """How old a complete backup may be for its volume to be deleted."""
+    """What young is."""
+    on_delete: Literal["refuse", "ask", "backup"] = "ask"
+    """What to do where a backup is missing: nothing; on a terminal ask whether to take it first; take it."""
+    others: Literal["allow", "databases", "refuse"] = "databases"
+    """Which volumes are refused of those that cannot be backed up: none; other databases; all that are not empty."""
+    ignore: Listed = ()
+    """Volumes that may always go, by name."""
 
 
 class QuerySection(Section):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dbguard import argv
-from dbguard.archive import Archive, Blob, Owner, Software, Source, Stored, Summary
+from dbguard.archive import Archive, Blob, Marks, Owner, Software, Source, Stored, Summary
 from dbguard.argv import Invocation
 from dbguard.errors import DbguardError, NotFound
 from dbguard.model import Container, Mount, TargetName
@@ -62,6 +62,9 @@ class Engine:
     def __init__(self, *containers: Container, files: Mapping[str, bytes] | None = None) -> None:
         self.containers = list(containers)
         self.files = dict(files or {})
+        self.empty: set[str] = set()
+        self.origins: dict[str, str] = {}
+        self.done: list[str] = []
         self.volumes = {mount.name for container in containers for mount in container.mounts}
 
     def list(self, *, stopped: bool = False, volume: str | None = None) -> list[Container]:
@@ -70,13 +73,29 @@ class Engine:
 
     def inspect(self, name: str) -> Container:
         for one in self.containers:
-            if one.name == name:
+            if name in {one.name, one.id}:
                 return one
         raise NotFound(name)
 
     def read_file(self, container: str, path: str) -> bytes | None:
         del container
         return self.files.get(path)
+
+    def exists(self, container: str, path: str) -> bool:
+        return self.read_file(container, path) is not None
+
+    def is_empty(self, container: str, path: str) -> bool:
+        del container
+        return path in self.empty
+
+    def volume_origin(self, name: str) -> str:
+        return self.origins.get(name, "")
+
+    def stop(self, container: str) -> None:
+        self.done.append(f"stop {container}")
+
+    def go_on(self, container: str) -> None:
+        self.done.append(f"start {container}")
 
     def volume_labels(self, name: str) -> dict[str, str] | None:
         return {} if name in self.volumes else None
@@ -96,6 +115,11 @@ class Shelf:
         self.archives = archives
         self.failure = failure
         self.harm = harm  # of the bytes, which a listing does not show
+        self.marks = Marks(verified=True)
+        self.marked: list[tuple[str, str, datetime]] = []
+
+    def mark(self, summary: Summary, kind: str, now: datetime) -> None:
+        self.marked.append((summary.id, kind, now))
 
     def chunks(self, archive: Archive, blob: Blob) -> Iterator[bytes]:
         if archive not in self.archives:
@@ -115,7 +139,7 @@ class Shelf:
     def listing(self, target: TargetName) -> SimpleNamespace:
         if self.failure:
             raise self.failure
-        archives = [Stored(summary=one.summary) for one in self.archives if one.target == str(target)]
+        archives = [Stored(summary=one.summary, marks=self.marks) for one in self.archives if one.target == str(target)]
         return SimpleNamespace(archives=archives, damaged=())
 
 

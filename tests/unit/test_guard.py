@@ -1,10 +1,12 @@
-"""The guard's verdict over a whole command, and what people read."""
+"""The guard: what is on a volume, which archive lets it go, and what happens then. Decisions only; e2e/test_guard.py
+meets Compose and servers."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,26 @@ import pydantic
 import pytest
 
 from dbguard import compose, guard
+from dbguard.archive import Archive, Marks
 from dbguard.compose import Deletion, Doomed, Place
-from dbguard.errors import ArchiveDamaged, Busy, InternalError, NotSetUp, Refused, StorageUnavailable
-from dbguard.model import Verdict, VolumeVerdict
+from dbguard.errors import (
+    ArchiveDamaged,
+    Busy,
+    InternalError,
+    NotSetUp,
+    NotVerified,
+    Refused,
+    StorageUnavailable,
+    UsageError,
+)
+from dbguard.freshness import Contents, Rules
+from dbguard.guard import judging
+from dbguard.lock import target_lock
+from dbguard.model import TargetName, Verdict, VolumeVerdict
+from dbguard.since import UNCHANGED, Since
 from tests.unit.played import FRESH, ME, MINUTE, MYSQL, NOW, V2, Docker, Engine, Shelf, archive, container, understood
 
-RECENT = timedelta(minutes=15)
+EXACT = Rules()
 AUTO_CNF = f"[auto]\nserver-uuid={ME}\n".encode()
 
 
@@ -29,16 +45,69 @@ def deletion(*volumes: str, containers: Sequence[str] = ("id-shop-db",), path: s
     )
 
 
-def judged(engine: Engine, asked: Deletion, *shelves: Shelf) -> Verdict:
+@dataclass
+class Witness:
+    """See judging.Witness."""
+
+    said: Since = UNCHANGED
+    why_not: str | Exception = ""
+    verified: list[str] = field(default_factory=list)
+
+    def since(self, contents: Contents, archive: Archive) -> Since:
+        assert contents.container
+        assert contents.folder
+        return self.said
+
+    def verify(self, archive: Archive, catalog: object) -> str:
+        self.verified.append(archive.id)
+        if isinstance(self.why_not, Exception):
+            raise self.why_not
+        return self.why_not
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path) -> Path:
+    State.folder = tmp_path / "state"
+    return State.folder
+
+
+class State:
+    folder: Path
+
+
+def judged(
+    engine: Engine,
+    asked: Deletion,
+    *shelves: Shelf,
+    rules: Rules = EXACT,
+    witness: Witness | None = None,
+    whole: str = "",
+) -> Verdict:
     catalogs: Any = shelves or (Shelf(FRESH),)
     containers: Any = engine
-    return guard.judge(containers, catalogs, asked, recent=RECENT, now=NOW)
+    return judging.judge(
+        containers,
+        catalogs,
+        asked,
+        rules=rules,
+        witness=witness or Witness(),
+        state=State.folder,
+        now=NOW,
+        whole=frozenset([whole]),
+    )
 
 
 def test_mysql_is_known_by_its_files_and_allowed_by_a_fresh_backup() -> None:
     verdict = judged(Engine(MYSQL, files={"/var/lib/mysql/auto.cnf": AUTO_CNF}), deletion("shop_data"))
     assert verdict.volumes == (
-        VolumeVerdict(volume="shop_data", what="mysql shop/db", allowed=True, reason=f"backup {FRESH.id} is 3 min old"),
+        VolumeVerdict(
+            volume="shop_data",
+            what="mysql shop/db",
+            allowed=True,
+            reason=f"backup {FRESH.id}, 3 min old, verified, nothing was written since",
+            archive=FRESH.id,
+            target="shop/db",
+        ),
     )
 
 
@@ -161,7 +230,7 @@ def test_a_storage_that_cannot_be_read_is_never_no_backup() -> None:
     with pytest.raises(StorageUnavailable):
         judged(engine, deletion("shop_data"), down)
     with pytest.raises(StorageUnavailable):
-        judged(engine, deletion("shop_data"), Shelf(archive(age=timedelta(days=9))), down)
+        judged(engine, deletion("shop_data"), Shelf(FRESH), down, witness=Witness(said=Since.written(1)))
     assert judged(engine, deletion("shop_data"), down, Shelf(FRESH)).allowed
 
 
@@ -183,6 +252,107 @@ def test_the_question_travels_as_json() -> None:
     assert travel.validate_json(travel.dump_json(asked)) == asked
 
 
+# --- what nobody but the witness knows ---
+
+DATABASE = Engine(MYSQL, files={"/var/lib/mysql/auto.cnf": AUTO_CNF})
+
+
+def test_what_was_written_since_is_said() -> None:
+    verdict = judged(DATABASE, deletion("shop_data"), witness=Witness(said=Since.written(1482)))
+    assert verdict.volumes[0].reason == f"its newest backup {FRESH.id} is 3 min old, 1,482 transactions since"
+    assert verdict.volumes[0].mendable
+
+
+def unverified(*archives: Archive, **more: Any) -> Shelf:
+    shelf = Shelf(*archives or (FRESH,), **more)
+    shelf.marks = Marks()
+    return shelf
+
+
+def test_what_nobody_has_verified_is_verified_by_the_guard() -> None:
+    witness = Witness()
+    assert (
+        "verified, nothing" in judged(DATABASE, deletion("shop_data"), unverified(), witness=witness).volumes[0].reason
+    )
+    assert witness.verified == [FRESH.id]
+
+
+@pytest.mark.parametrize("why_not", ["one row is missing", NotVerified("no memory for a server")])
+def test_what_cannot_be_verified_allows_nothing_unless_complete_is_enough(why_not: str | Exception) -> None:
+    witness = Witness(why_not=why_not)
+    verdict = judged(DATABASE, deletion("shop_data"), unverified(), witness=witness)
+    assert not verdict.allowed
+    assert str(why_not) in verdict.volumes[0].reason
+    assert judged(
+        DATABASE, deletion("shop_data"), unverified(), rules=Rules(require="complete"), witness=witness
+    ).allowed
+
+
+def test_an_archive_that_is_not_asked_about_is_not_verified() -> None:
+    witness = Witness(said=Since.written(1))
+    judged(DATABASE, deletion("shop_data"), unverified(), witness=witness)
+    assert witness.verified == []
+
+
+def test_a_copy_that_is_damaged_spoils_no_good_one() -> None:
+    failed = Shelf(FRESH)
+    failed.marks = Marks(verified=False)
+    assert not judged(DATABASE, deletion("shop_data"), failed).allowed
+    assert judged(DATABASE, deletion("shop_data"), failed, Shelf(FRESH)).allowed
+
+
+def test_what_was_read_a_moment_ago_is_not_read_again() -> None:
+    harmed = Shelf(FRESH, harm=ArchiveDamaged("not what was stored"))
+    assert judged(DATABASE, deletion("shop_data"), harmed, whole=FRESH.id).allowed
+    assert not judged(DATABASE, deletion("shop_data"), harmed).allowed
+
+
+def test_while_a_backup_runs_nobody_decides() -> None:
+    with target_lock(State.folder, TargetName(project="shop", service="db")), pytest.raises(Busy):
+        judged(DATABASE, deletion("shop_data"))
+
+
+def test_the_archive_relied_on_stays_for_a_while() -> None:
+    shelves: Any = Shelf(FRESH), Shelf(failure=StorageUnavailable("down")), Shelf(archive(age=MINUTE))
+    verdict = judged(DATABASE, deletion("shop_data"), shelves[0])
+    judging.rely_on(shelves, verdict, NOW + timedelta(days=7))
+    assert [shelf.marked for shelf in shelves] == [[(FRESH.id, "relied", NOW + timedelta(days=7))], [], []]
+
+
+# --- volumes that hold something else, or nothing ---
+
+
+def test_databases_of_other_kinds_are_known_by_their_files() -> None:
+    database = container("shop-pg", ("shop_pg", "/var/lib/postgresql/data"), image="postgres:17")
+    engine = Engine(database, files={"/var/lib/postgresql/data/PG_VERSION": b"17"})
+    verdict = judged(engine, deletion("shop_pg", containers=["id-shop-pg"]))
+    assert not verdict.allowed
+    assert verdict.volumes[0].what == "postgresql"
+
+
+def test_an_empty_volume_may_go_even_where_a_database_would_be() -> None:
+    engine = Engine(container("shop-db", ("shop_data", "/var/lib/mysql"), image="own/image"))
+    engine.empty = {"/var/lib/mysql"}
+    assert judged(engine, deletion("shop_data")).volumes[0].what == "empty"
+
+
+def test_what_only_refers_to_data_elsewhere() -> None:
+    engine = Engine(MYSQL, files={"/var/lib/mysql/auto.cnf": AUTO_CNF})
+    engine.origins = {"shop_data": "addr=nas :/export"}
+    assert "stays in addr=nas :/export" in judged(engine, deletion("shop_data"), Shelf()).volumes[0].reason
+
+
+@pytest.mark.parametrize("label", ["dbguard.ephemeral", "dbguard.ignore"])
+def test_a_test_stack_passes_and_is_printed(label: str) -> None:
+    labels = {**MYSQL.labels, label: "true"}
+    engine = Engine(replace(MYSQL, labels=labels), files={"/var/lib/mysql/auto.cnf": AUTO_CNF})
+    verdict = judged(engine, deletion("shop_data"), Shelf())
+    assert verdict.allowed
+    assert label in verdict.volumes[0].reason
+    engine.containers = [replace(MYSQL, labels={**labels, label: "no"})]
+    assert not judged(engine, deletion("shop_data"), Shelf()).allowed
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     return Docker.on_path(tmp_path, monkeypatch)
@@ -201,42 +371,96 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Executed(*args)
 
     monkeypatch.setattr(compose, "execute", execute)
+    monkeypatch.delenv("DBGUARD_ALLOW", raising=False)
 
 
-def run(line: str, verdict: Verdict, before_exec: Callable[[], object] = lambda: None) -> list[str]:
-    said: list[str] = []
+@dataclass
+class Play:
+    """A command, the verdicts that are given one after the other, and what is done between them."""
 
-    def judge(asked: Deletion) -> Verdict:
-        assert asked.volumes
-        before_exec()
+    verdicts: Sequence[Verdict]
+    consents: bool = False
+    engine: Engine = field(default_factory=lambda: Engine(MYSQL))
+    before: Callable[[], object] = lambda: None
+    said: list[str] = field(default_factory=list)
+
+    def run(self, line: str) -> None:
+        containers: Any = self.engine
+        args = shlex.split(line)
+        guard.run(
+            understood(line),
+            args,
+            containers=containers,
+            judge=self.judge,
+            consent=self,
+            state=State.folder,
+            say=self.said.append,
+        )
+
+    def judge(self, deletion: Deletion, *, before: Verdict | None = None, last: bool = False) -> Verdict:
+        assert deletion.volumes
+        assert last == (before is not None)
+        self.before()
+        self.engine.done.append("judge")
+        verdict, *rest = self.verdicts
+        self.verdicts = rest or [verdict]
         return verdict
 
-    engine: Any = Engine(MYSQL)
-    args = shlex.split(line)
-    with pytest.raises(Executed) as raised:
-        guard.run(understood(line), args, containers=engine, judge=judge, say=said.append)
-    assert list(raised.value.args) == args
-    return said
+    def to_back_up(self, verdict: Verdict) -> bool:
+        assert not verdict.allowed
+        return self.consents
+
+    def back_up(self, target: str) -> None:
+        self.engine.done.append(f"back up {target}")
+
+    @property
+    def audited(self) -> list[str]:
+        file = State.folder / "guard.jsonl"
+        return [json.loads(line)["outcome"] for line in file.read_text().splitlines()] if file.exists() else []
 
 
-GOOD = VolumeVerdict(volume="shop_web", what="files", allowed=True, reason="not a MySQL or MariaDB database")
-BAD = VolumeVerdict(volume="shop_data", what="mysql shop/db", allowed=False, reason="never backed up")
+FILES = VolumeVerdict(volume="shop_web", what="files", allowed=True, reason="not a MySQL or MariaDB database")
+GOOD = VolumeVerdict(
+    volume="shop_data", what="mysql shop/db", allowed=True, reason="backup 1", archive="1", target="shop/db"
+)
+BAD = VolumeVerdict(
+    volume="shop_data",
+    what="mysql shop/db",
+    allowed=False,
+    reason="never backed up",
+    target="shop/db",
+    mendable=True,
+)
 LOST = VolumeVerdict(volume="ab" * 32, what="unknown", allowed=False, reason="no container is left")
+
+
+def verdict(*volumes: VolumeVerdict) -> Verdict:
+    return Verdict(volumes=volumes)
+
+
+def executes(play: Play, line: str) -> list[str]:
+    with pytest.raises(Executed) as raised:
+        play.run(line)
+    assert list(raised.value.args) == shlex.split(line)
+    return play.said
 
 
 @pytest.mark.usefixtures("executed", "docker")
 def test_an_allowed_command_runs_as_it_was_typed() -> None:
-    said = run("-p shop down --volume -- web", Verdict(volumes=(GOOD,)))
-    assert said == [
+    play = Play([verdict(FILES)])
+    assert executes(play, "-p shop down --volume -- web") == [
         "dbguard: docker compose -p shop down --volume -- web may delete\n"
         "  shop_web  files  ok  not a MySQL or MariaDB database"
     ]
+    assert play.engine.done == ["judge"]
+    assert play.audited == ["allowed"]
 
 
 @pytest.mark.usefixtures("executed", "docker")
 def test_a_refusal_is_a_page_for_a_tired_person() -> None:
+    play = Play([verdict(FILES, BAD, LOST)])
     with pytest.raises(Refused) as raised:
-        run("-f a.yaml down -v -t0", Verdict(volumes=(GOOD, BAD, LOST)))
+        play.run("-f a.yaml down -v -t0")
     assert raised.value.exit_code == 77
     assert str(raised.value) == (
         "refused: docker compose -f a.yaml down -v -t0 would delete what no fresh backup holds\n"
@@ -246,21 +470,88 @@ def test_a_refusal_is_a_page_for_a_tired_person() -> None:
         "nothing was stopped or deleted"
     )
     assert raised.value.hint == (
-        "back up first:  dbguard backup now shop/db\n"
-        "      then again:     dbguard compose -f a.yaml down -v -t0\n"
-        "      keep the data:  docker compose --file=a.yaml down"
+        "back up first:      dbguard backup now shop/db\n"
+        "      keep the data:      docker compose --file=a.yaml down\n"
+        f"      delete anyway:      DBGUARD_ALLOW=shop_data,{'ab' * 32} dbguard compose -f a.yaml down -v -t0"
     )
+    assert play.audited == ["refused"]
+    with pytest.raises(Refused) as raised:
+        Play([verdict(BAD)]).run("down -v")
+    assert "back up and go on:  dbguard compose --backup-first down -v\n" in str(raised.value.hint)
+
+
+WEB = container("shop-web", image="nginx")
+BOTH = V2 + " DRY-RUN MODE -  Container shop-web  Removed\n"
+
+
+@pytest.fixture
+def two(docker: Docker) -> Engine:
+    docker.answers({"--dry-run": (0, "", BOTH)})
+    return Engine(MYSQL, WEB)
 
 
 @pytest.mark.usefixtures("executed")
-def test_what_changed_while_it_was_judged_is_judged_again(docker: Docker) -> None:
-    more = V2 + " DRY-RUN MODE -  Volume shop_more  Removing\n"
+def test_who_writes_is_stopped_before_the_last_look(two: Engine) -> None:
+    executes(Play([verdict(GOOD)], engine=two), "down -v")
+    assert two.done[:3] == ["judge", "stop id-shop-web", "judge"]
+
+
+@pytest.mark.usefixtures("executed")
+def test_what_was_written_meanwhile_is_refused_and_all_runs_again(two: Engine) -> None:
+    play = Play([verdict(GOOD), verdict(BAD)], engine=two)
+    with pytest.raises(Refused) as raised:
+        play.run("down -v")
+    assert "nothing was deleted, and what was stopped runs again" in str(raised.value)
+    assert two.done == ["judge", "stop id-shop-web", "judge", "start id-shop-web"]
+
+
+@pytest.mark.usefixtures("executed")
+def test_with_consent_the_last_backup_is_taken_when_nobody_writes(two: Engine) -> None:
+    play = Play([verdict(BAD), verdict(BAD), verdict(GOOD)], consents=True, engine=two)
+    executes(play, "down -v")
+    assert two.done[:5] == ["judge", "stop id-shop-web", "judge", "back up shop/db", "judge"]
+    assert play.audited == ["allowed"]
+
+
+@pytest.mark.usefixtures("executed")
+def test_where_somebody_writes_all_the_time_nothing_is_deleted(two: Engine) -> None:
+    with pytest.raises(Refused):
+        Play([verdict(BAD)], consents=True, engine=two).run("down -v")
+    assert two.done.count("back up shop/db") == 3
+    assert two.done[-1] == "start id-shop-web"
+
+
+@pytest.mark.usefixtures("executed")
+def test_a_backup_mends_nothing_where_another_volume_is_refused_too(two: Engine) -> None:
+    with pytest.raises(Refused):
+        Play([verdict(BAD, LOST)], consents=True, engine=two).run("down -v")
+    assert two.done == ["judge"]
+
+
+@pytest.mark.usefixtures("executed")
+def test_what_changed_while_it_was_judged_is_judged_again(docker: Docker, two: Engine) -> None:
+    more = BOTH + " DRY-RUN MODE -  Volume shop_more  Removing\n"
+    play = Play([verdict(GOOD)], engine=two, before=lambda: docker.answers({"--dry-run": (0, "", more)}))
     with pytest.raises(Busy) as raised:
-        run("down -v", Verdict(volumes=(GOOD,)), lambda: docker.answers({"--dry-run": (0, "", more)}))
+        play.run("down -v")
     assert raised.value.exit_code == 75
+    assert two.done[-1] == "start id-shop-web"
 
 
 @pytest.mark.usefixtures("executed")
 def test_nothing_to_delete_needs_no_judge(docker: Docker) -> None:
     docker.answers({"--dry-run": (0, "", "Warning: No resource found to remove\n")})
-    assert run("down -v", Verdict(volumes=(BAD,))) == []
+    assert executes(Play([verdict(BAD)]), "down -v") == []
+
+
+@pytest.mark.usefixtures("executed", "docker")
+def test_a_volume_goes_anyway_when_its_name_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBGUARD_ALLOW", "other, shop_data")
+    said = executes(Play([verdict(BAD)]), "down -v")
+    assert "ok  DBGUARD_ALLOW names it (never backed up)" in said[0]
+    with pytest.raises(Refused):
+        Play([verdict(BAD, LOST)]).run("down -v")
+    for pattern in ("*", "shop_*", "shop_dat?"):
+        monkeypatch.setenv("DBGUARD_ALLOW", pattern)
+        with pytest.raises(UsageError):
+            Play([verdict(BAD)]).run("down -v")

@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 
 from dbguard import compose
+from dbguard.errors import DbguardError
+from dbguard.model import Verdict
+
+_BACKUP_FIRST = "--backup-first"
 
 
 class _Verbatim(click.Command):
-    """Everything behind the command's name is Compose's, `--help` and `--` included."""
+    """Everything behind the command's name is Compose's, `--help` and `--` included; but a first word of ours."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.params["args"] = tuple(args)
+        ours = args[:1] == [_BACKUP_FIRST]
+        ctx.params |= {"backup_first": ours, "args": tuple(args[1:] if ours else args)}
         return []
 
 
 @click.command("compose", cls=_Verbatim, add_help_option=False)
 @click.pass_context
-def compose_command(ctx: click.Context, args: tuple[str, ...]) -> None:
+def compose_command(ctx: click.Context, backup_first: bool, args: tuple[str, ...]) -> None:
     """Run `docker compose ARGS…`, and refuse to delete database volumes that no fresh backup covers.
 
     \b
     dbguard compose up -d --build
     dbguard compose down                  keeps the data, as always
     dbguard compose down --volumes        exits 77 unless every database volume has a fresh backup
+    dbguard compose --backup-first down --volumes
     """
     invocation = compose.execute_unless_deleting(args)
     from dbguard import guard
     from dbguard.cli.output import say
-    from dbguard.cli.verdict import judged
+    from dbguard.cli.verdict import Judge
     from dbguard.cli.world import World
 
     world = World(ctx)
     guard.run(
-        invocation, args, containers=world.containers, judge=lambda deletion: judged(ctx, world, deletion), say=say
+        invocation,
+        args,
+        containers=world.containers,
+        judge=Judge(ctx, world),
+        consent=_Consent(ctx, backup_first=backup_first),
+        state=world.settings.state,
+        say=say,
     )
+
+
+class _Consent:
+    """See guard.Consent."""
+
+    def __init__(self, ctx: click.Context, *, backup_first: bool) -> None:
+        self._options = ctx.find_root().obj
+        self._backup_first = backup_first
+
+    def to_back_up(self, verdict: Verdict) -> bool:
+        if self._backup_first or verdict.on_delete == "backup":
+            return True
+        if verdict.on_delete == "refuse" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        from dbguard.cli.output import say
+        from dbguard.guard.page import table
+
+        say("\n".join(["dbguard: this would delete", *table(verdict.volumes)]))
+        return click.confirm("back up now, and delete then?", err=True)
+
+    def back_up(self, target: str) -> None:
+        """A command of its own: as the user would type it, here or in the sidecar."""
+        named = {"--config": self._options["config_file"], "--storage": self._options["storage"]}
+        options = [word for name, value in named.items() if value for word in (name, value)]
+        command = [sys.executable, "-m", "dbguard", *options, "backup", "now", target]
+        code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
+        if code not in {0, 3}:  # partly: it is in one storage at least
+            raise DbguardError(f"the backup of {target} failed with {code}: nothing is deleted")

@@ -3,59 +3,118 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import click
 import pydantic
 
-from dbguard import guard, sidecar
+from dbguard import sidecar
+from dbguard.archive import Archive
+from dbguard.catalog import Catalog
 from dbguard.cli import output
 from dbguard.cli.sidecar import find_brain
 from dbguard.cli.world import World
 from dbguard.compose import Deletion
+from dbguard.encryption import identities
 from dbguard.errors import InternalError
+from dbguard.freshness import Contents, Rules
+from dbguard.guard.judging import judge, rely_on
+from dbguard.guard.written import since
 from dbguard.model import Verdict
+from dbguard.since import Since
+from dbguard.verify import verify
 
 _DELETION = pydantic.TypeAdapter(Deletion)
 _VERDICT = pydantic.TypeAdapter(Verdict)
+_HELD = timedelta(days=7)
+"""For how long an archive stays that a deletion relied on."""
 
 
-def judged(ctx: click.Context, world: World, deletion: Deletion) -> Verdict:
-    """May these volumes go? Each project that the command would hurt is served by at most one sidecar."""
-    brain = find_brain(ctx, world.containers, _project(world, deletion))
-    if brain is None:
-        return _judged_here(world, deletion)
-    said: list[bytes] = []
-    question = ["judge", _DELETION.dump_json(deletion).decode()]
-    code = sidecar.answer(world.containers, brain, question, out=said.append, message=output.say)
-    if code != 0:
-        sys.exit(code)
-    try:
-        return _VERDICT.validate_json(b"".join(said))
-    except pydantic.ValidationError as error:
-        raise InternalError(f"the sidecar {brain.name} gave no verdict: nothing is deleted") from error
+class Judge:
+    """See guard.Judge. Each project that the command would hurt is served by at most one sidecar."""
+
+    def __init__(self, ctx: click.Context, world: World) -> None:
+        self._ctx = ctx
+        self._world = world
+
+    def __call__(self, deletion: Deletion, *, before: Verdict | None = None, last: bool = False) -> Verdict:
+        whole = sorted(volume.archive for volume in before.volumes if volume.archive) if before is not None else []
+        brain = find_brain(self._ctx, self._world.containers, _project(self._world, deletion))
+        if brain is None:
+            return _judged_here(self._world, deletion, frozenset(whole), last=last)
+        said: list[bytes] = []
+        question = ["judge", _DELETION.dump_json(deletion).decode(), *whole, *(["--last"] if last else [])]
+        code = sidecar.answer(self._world.containers, brain, question, out=said.append, message=output.say)
+        if code != 0:
+            sys.exit(code)
+        try:
+            return _VERDICT.validate_json(b"".join(said))
+        except pydantic.ValidationError as error:
+            raise InternalError(f"the sidecar {brain.name} gave no verdict: nothing is deleted") from error
 
 
 @click.command("judge", hidden=True)
 @click.argument("deletion")
+@click.argument("whole", nargs=-1)
+@click.option("--last", is_flag=True)
 @click.pass_context
-def judge_command(ctx: click.Context, deletion: str) -> None:
+def judge_command(ctx: click.Context, deletion: str, whole: tuple[str, ...], last: bool) -> None:
     """Answer the guard's question for the host: a deletion as JSON in, a verdict as JSON out."""
-    verdict = _judged_here(World(ctx), _DELETION.validate_json(deletion))
+    verdict = _judged_here(World(ctx), _DELETION.validate_json(deletion), frozenset(whole), last=last)
     click.echo(_VERDICT.dump_json(verdict))
 
 
-def _judged_here(world: World, deletion: Deletion) -> Verdict:
-    now = datetime.now(UTC)
-    verdict = guard.judge(
-        world.containers, world.copies.catalogs, deletion, recent=world.settings.guard.recent, now=now
+class _Witness:
+    """See judging.Witness."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def since(self, contents: Contents, archive: Archive) -> Since:
+        return since(self._world.containers, self._world.settings, contents, archive)
+
+    def verify(self, archive: Archive, catalog: Catalog) -> str:
+        settings = self._world.settings
+        output.say(output.printable(f"dbguard: nobody has verified {archive.id} of {archive.target} yet: doing it now"))
+        with output.progress() as report:
+            check = verify(
+                archive,
+                catalog=catalog,
+                containers=self._world.containers,
+                settings=settings,
+                keys=identities(settings.identity_file),
+                report=report,
+            )
+        return "" if check.passed else str(check)
+
+
+def _judged_here(world: World, deletion: Deletion, whole: frozenset[str], *, last: bool) -> Verdict:
+    now, section = datetime.now(UTC), world.settings.guard
+    catalogs = world.copies.catalogs
+    verdict = judge(
+        world.containers,
+        catalogs,
+        deletion,
+        rules=Rules(
+            require=section.require,
+            recent=section.recent,
+            others=section.others,
+            ignore=frozenset(section.ignore),
+        ),
+        witness=_Witness(world),
+        state=world.settings.state,
+        now=now,
+        whole=whole,
     )
-    if refused := [volume for volume in verdict.volumes if not volume.allowed]:
-        names = ",".join(volume.volume for volume in refused)
-        said = "; ".join(f"{volume.volume} ({volume.what}): {volume.reason}" for volume in refused)
+    if last and verdict.allowed:
+        rely_on(catalogs, verdict, now + _HELD)
+    if verdict.refused:
+        names = ",".join(volume.volume for volume in verdict.refused)
+        said = "; ".join(f"{volume.volume} ({volume.what}): {volume.reason}" for volume in verdict.refused)
         for trouble in world.teller("guard").once(f"guard refused to delete {names}", said, now):
             output.say(output.printable(trouble))
-    return verdict
+    return replace(verdict, on_delete=section.on_delete)
 
 
 def _project(world: World, deletion: Deletion) -> str | None:

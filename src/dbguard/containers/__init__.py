@@ -17,6 +17,7 @@ import docker
 
 from dbguard.command import Command
 from dbguard.containers.answers import own_socket, translated
+from dbguard.containers.files import only_folder, unpacked
 from dbguard.containers.isolated import Isolated, isolated
 from dbguard.errors import DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount
@@ -119,6 +120,44 @@ class Containers:
             file = tar.extractfile(member) if member is not None and member.isfile() else None
             return file.read() if file is not None else None
 
+    def file(self, container: str, path: str) -> Iterator[bytes] | None:
+        """A file of any size, in pieces; None when there is no such file. Raises EngineUnavailable when it is cut."""
+        try:
+            with translated(f"{path} in container {container}"):
+                stream, _ = self._client.get_archive(container, path)
+        except NotFound:
+            return None
+        return unpacked(stream, f"{path} in container {container}")
+
+    def exists(self, container: str, path: str) -> bool:
+        """Whether there is such a file or folder in a running or stopped container."""
+        try:
+            with translated(f"{path} in container {container}"):
+                stream, _ = self._client.get_archive(container, path)
+                stream.close()
+        except NotFound:
+            return False
+        return True
+
+    def is_empty(self, container: str, path: str) -> bool | None:
+        """Whether a folder holds nothing but, perhaps, lost+found; None when it cannot be told."""
+        try:
+            with translated(f"{path} in container {container}"):
+                stream, _ = self._client.get_archive(container, path)
+                return only_folder(stream, path)
+        except NotFound:
+            return None
+
+    def stop(self, container: str) -> None:
+        """As `docker stop` does: its own signal, its own patience."""
+        with translated(f"container {container}"):
+            self._client.stop(container, timeout=None)
+
+    def go_on(self, container: str) -> None:
+        """Starts a container that was stopped."""
+        with translated(f"container {container}"):
+            self._client.start(container)
+
     def remove(self, container: str) -> None:
         """With its anonymous volumes, also when it runs. It may be gone already."""
         with contextlib.suppress(NotFound), translated(f"container {container}"):
@@ -145,6 +184,15 @@ class Containers:
                 return str(self._client.inspect_volume(name)["Mountpoint"])
         except NotFound:
             return None
+
+    def volume_origin(self, name: str) -> str:
+        """What a volume only refers to: `addr=nas /export`, a folder of the host; empty when the data is its own."""
+        with contextlib.suppress(NotFound), translated(f"volume {name}"):
+            found = self._client.inspect_volume(name)
+            options = found.get("Options") or {}
+            if found["Driver"] == "local" and options.get("device") and options.get("type") != "tmpfs":
+                return " ".join(filter(None, [options.get("o") if options.get("type") else "", options["device"]]))
+        return ""
 
     def _exec_state(self, exec_id: str) -> ExecState:
         try:

@@ -70,6 +70,14 @@ class Engine(Protocol):
         """The position; empty where nothing is logged."""
         ...
 
+    def log_status(self, server: Server) -> str:
+        """A statement: file and offset of the binary log, the databases it is limited to, those left out of it."""
+        ...
+
+    def replica_status(self, server: Server) -> str:
+        """A statement with a row for each server that this one follows."""
+        ...
+
     def rows_of(self, server: Server, table: Table) -> str:
         """SQL behind the table's name, so that all rows are counted that a dump holds."""
         ...

@@ -74,10 +74,18 @@ class MariaDB(MySQL):
         if not {"BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"} & server.privileges:
             return ()
         return (
-            "SHOW MASTER STATUS",
+            self.log_status(server),
             "SELECT @@GLOBAL.gtid_binlog_pos",
             "SHOW GLOBAL STATUS LIKE 'innodb_lsn_current'",
         )
+
+    def log_status(self, server: Server) -> str:
+        del server
+        return "SHOW MASTER STATUS"
+
+    def replica_status(self, server: Server) -> str:
+        del server
+        return "SHOW ALL SLAVES STATUS"
 
     def marker(self, answers: Sequence[Sequence[Sequence[str]]]) -> Marker:
         status, gtid, lsn = answers

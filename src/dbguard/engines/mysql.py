@@ -132,8 +132,15 @@ class MySQL:
             return ("SELECT local, storage_engines FROM performance_schema.log_status",)
         if not {"REPLICATION CLIENT", "SUPER"} & server.privileges:
             return ()
-        old = version_number(server.version) < (8, 2)
-        return ("SHOW MASTER STATUS" if old else "SHOW BINARY LOG STATUS",)
+        return (self.log_status(server),)
+
+    def log_status(self, server: Server) -> str:
+        """File and offset of the binary log, the databases it is limited to, and those left out."""
+        return "SHOW MASTER STATUS" if version_number(server.version) < (8, 2) else "SHOW BINARY LOG STATUS"
+
+    def replica_status(self, server: Server) -> str:
+        """A row for each server that it follows."""
+        return "SHOW SLAVE STATUS" if version_number(server.version) < (8, 0, 22) else "SHOW REPLICA STATUS"
 
     def marker(self, answers: Sequence[Sequence[Sequence[str]]]) -> Marker:
         rows = answers[0]

@@ -19,6 +19,7 @@ from dbguard.command import Command
 from dbguard.containers.answers import own_socket, translated
 from dbguard.containers.files import only_folder, unpacked
 from dbguard.containers.isolated import Isolated, isolated
+from dbguard.containers.onlooker import onlooker
 from dbguard.errors import DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount
 from dbguard.process import ExecState, Process
@@ -168,6 +169,15 @@ class Containers:
     ) -> AbstractContextManager[Isolated]:
         """See isolated.isolated."""
         return isolated(self._client, image, argv, folder=folder, memory=memory, labels=labels)
+
+    @contextlib.contextmanager
+    def looking_into(self, volume: str, *, target: str | None = None, writable: bool = False) -> Iterator[Container]:
+        """A container, never started, whose one mount is this volume, so that `read_file` can look into it whether or
+        not any other container mounts it. It is removed at the end. `target` says for whose copy, where that takes
+        long. Raises NotFound when there is no such volume."""
+        labels = {"dbguard.target": target} if target is not None else {}
+        with onlooker(self._client, volume, writable=writable, labels=labels) as container:
+            yield self.inspect(container)
 
     def volume_labels(self, name: str) -> dict[str, str] | None:
         """None when there is no such volume."""

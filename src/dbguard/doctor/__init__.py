@@ -39,6 +39,7 @@ def examine(
                 str(seen.name), partial(leftovers.in_container, containers, seen.target, settings.state, clean)
             )
     yield from _guarded("throw-away containers", partial(leftovers.throwaways, containers, settings.state, clean))
+    yield from _guarded("onlookers", partial(leftovers.onlookers, containers, settings.state, clean))
 
 
 def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

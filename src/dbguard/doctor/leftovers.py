@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dbguard.catalog import Catalog
 from dbguard.command import Command
 from dbguard.containers import Containers
+from dbguard.containers.onlooker import ROLE as ONLOOKER
+from dbguard.containers.onlooker import SINCE
 from dbguard.doctor.findings import Finding, ok, warning
 from dbguard.errors import Busy, NotSetUp
 from dbguard.lock import target_lock
-from dbguard.model import Login, Target, TargetName
+from dbguard.model import Container, Login, Target, TargetName
 from dbguard.prune import ABANDONED, begun, sweep
 from dbguard.throwaway import ROLE
 
@@ -26,6 +28,9 @@ done
 exit 0
 """
 """Finds our own script (see command.py) in the container, and signals the process group that each one leads."""
+
+_A_LOOK = timedelta(minutes=10)
+"""A container that only looks into a volume lives for seconds; one that copies it holds its target meanwhile."""
 
 
 def in_storage(catalog: Catalog, clean: bool) -> Iterator[Finding]:
@@ -81,6 +86,33 @@ def throwaways(containers: Containers, state: Path, clean: bool) -> Iterator[Fin
             yield warning(
                 container.name, "a throw-away container that nobody uses", hint="`dbguard doctor --clean` removes it"
             )
+
+
+def onlookers(containers: Containers, state: Path, clean: bool) -> Iterator[Finding]:
+    """They never run, and the engine deletes no volume that one of them has."""
+    for container in containers.list(stopped=True, label="=".join(ONLOOKER)):
+        if _looks_still(container, state):
+            continue
+        if clean:
+            containers.remove(container.id)
+            yield ok(container.name, "removed: a container that looked into a volume for nobody any more")
+        else:
+            yield warning(
+                container.name,
+                f"a container that looks into {', '.join(map(str, container.mounts))} for nobody",
+                hint="`dbguard doctor --clean` removes it; until then that volume cannot be deleted",
+            )
+
+
+def _looks_still(container: Container, state: Path) -> bool:
+    owner = container.labels.get("dbguard.target")
+    if owner is not None and not _is_idle(TargetName.parse(owner), state):
+        return True
+    try:
+        since = datetime.fromisoformat(container.labels.get(SINCE, ""))
+    except ValueError:
+        return False
+    return datetime.now(UTC) - since < _A_LOOK
 
 
 def _is_idle(name: TargetName, state: Path) -> bool:

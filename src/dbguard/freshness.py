@@ -66,14 +66,15 @@ def decide(contents: Contents, backups: Backups, *, rules: Rules, now: datetime)
     other data, so the identity alone proves nothing.
     """
     allowed, reason = _decided(contents, backups, rules, now)
-    archive = relied_on(contents, backups, rules, now) if _needs_backup(contents, rules) else None
+    stored = relied_on(contents, backups, rules, now) if allowed and _needs_backup(contents, rules) else None
+    likely = str(contents.targets[0]) if contents.engine and contents.targets else ""
     return VolumeVerdict(
         volume=contents.volume,
         what=_what(contents),
         allowed=allowed,
         reason=reason,
-        archive=archive.id if allowed and archive is not None else "",
-        target=str(contents.targets[0]) if contents.engine and contents.targets else "",
+        archive=stored.id if stored is not None else "",
+        target=stored.summary.target if stored is not None else likely,
         mendable=not allowed and _mendable(contents, backups),
     )
 

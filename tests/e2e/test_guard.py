@@ -11,13 +11,16 @@ import sys
 import textwrap
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from dbguard import argv, compose, guard
+from dbguard import argv, compose
 from dbguard.containers import Containers
+from dbguard.freshness import Rules
+from dbguard.guard import judging
+from dbguard.since import Since
 from tests.unit.test_argv import DELETING, HARMLESS, REJECTED, UNKNOWN, lines
 
 pytestmark = pytest.mark.docker
@@ -112,6 +115,14 @@ class Stack:
 
     def exists(self, volume: str) -> bool:
         return self._run(["docker", "volume", "inspect", volume]).returncode == 0
+
+    def marks(self, kind: str) -> int:
+        return len([*(self.folder / "backups").rglob(f"{kind}-*.json")])
+
+    @property
+    def audited(self) -> list[str]:
+        lines = (self.folder / "state/dbguard/guard.jsonl").read_text().splitlines()
+        return [json.loads(line)["outcome"] for line in lines]
 
     def remove(self) -> None:
         """By id: Compose itself cannot take down what a test has left in pieces."""
@@ -228,11 +239,29 @@ def test_what_was_announced_is_what_dies(idle: Stack, form: str, monkeypatch: py
         monkeypatch.chdir(idle.folder)
         containers = Containers.connect()
         deletion = compose.resolve(understood, containers)
-        verdict = guard.judge(containers, [], deletion, recent=timedelta(0), now=datetime.now(UTC))
+        verdict = judging.judge(
+            containers,
+            [],
+            deletion,
+            rules=Rules(),
+            witness=Mute(),
+            state=idle.folder / "state",
+            now=datetime.now(UTC),
+        )
         announced = {volume.volume for volume in verdict.volumes if "stays" not in volume.reason}
     idle.compose(*args)
     died = {volume for volume in before if not idle.exists(volume)}
     assert died == announced
+
+
+class Mute:
+    """A witness where no archive is asked about, see judging.Witness."""
+
+    def since(self, contents: object, archive: object) -> Since:
+        raise AssertionError
+
+    def verify(self, archive: object, catalog: object) -> str:
+        raise AssertionError
 
 
 def test_up_yes_with_a_changed_volume(idle: Stack) -> None:
@@ -253,26 +282,41 @@ def test_up_yes_with_a_changed_volume(idle: Stack) -> None:
 # --- the whole way ---
 
 
+ROWS = "CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY) ENGINE=InnoDB; INSERT INTO shop.t VALUES (1)"
+
+
 @pytest.mark.fault(53, 54)
 def test_from_the_refusal_to_the_deletion(server: Stack) -> None:
     server.up()
-    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (a INT); INSERT INTO shop.t VALUES (1)")
+    server.sql(ROWS)
     running = server.running
 
     refused = server.dbguard("compose", "down", "--volumes")
     assert refused.returncode == 77
     assert re.search(rf"{server.volume}  (mysql|mariadb) {server.project}/db  REFUSED  never backed up", refused.stderr)
-    assert f"back up first:  dbguard backup now {server.project}/db" in refused.stderr
-    assert "then again:     dbguard compose down --volumes" in refused.stderr
-    assert "keep the data:  docker compose down" in refused.stderr
+    assert "back up and go on:  dbguard compose --backup-first down --volumes" in refused.stderr
+    assert "keep the data:      docker compose down" in refused.stderr
+    assert f"delete anyway:      DBGUARD_ALLOW={server.volume} dbguard compose down --volumes" in refused.stderr
     assert server.running == running
     assert server.exists(server.volume)
 
     server.back_up()
-    allowed = server.dbguard("compose", "down", "--volumes")
+    server.sql("INSERT INTO shop.t VALUES (2)")
+    written = server.dbguard("compose", "down", "--volumes")
+    assert written.returncode == 77
+    assert re.search(
+        r"REFUSED  its newest backup \S+ is \d+ s old, (1 transaction|something was written) since", written.stderr
+    )
+    assert server.running == running
+
+    allowed = server.dbguard("compose", "--backup-first", "down", "--volumes")
     assert allowed.returncode == 0, allowed.stderr
-    assert re.search(rf"{server.volume} .* ok  backup \S+ is \d+ s old", allowed.stderr)
+    assert re.search(
+        rf"{server.volume} .* ok  backup \S+, \d+ s old, verified, nothing was written since", allowed.stderr
+    )
     assert not server.exists(server.volume)
+    assert server.marks("relied") == 1
+    assert server.audited == ["refused", "refused", "allowed"]
 
     server.up()
     again = server.dbguard("compose", "down", "-vt0")
@@ -292,9 +336,10 @@ def test_what_makes_a_backup_count(mariadb: Stack) -> None:
     assert "is partial: only a was asked for" in partial.stderr
 
     mariadb.back_up()
-    stale = mariadb.dbguard("compose", "down", "-v", DBGUARD_GUARD__RECENT="0s")
+    mariadb.sql("INSERT INTO a.t VALUES (1)")
+    stale = mariadb.dbguard("compose", "down", "-v", DBGUARD_GUARD__RECENT="0s", DBGUARD_GUARD__REQUIRE="complete")
     assert stale.returncode == 77
-    assert "old, more than 0 s" in stale.stderr
+    assert "old, more than 0 s, something was written since" in stale.stderr
 
     (mariadb.folder / "backups").rename(mariadb.folder / "unplugged")
     lost = mariadb.dbguard("compose", "down", "-v")
@@ -306,13 +351,13 @@ def test_what_makes_a_backup_count(mariadb: Stack) -> None:
         blob.write_bytes(b"")
     damaged = mariadb.dbguard("compose", "down", "-v")
     assert damaged.returncode == 77
-    assert "is damaged: data.sql.zst has 0 bytes" in damaged.stderr
+    assert "cannot be relied on: data.sql.zst has 0 bytes" in damaged.stderr
     assert mariadb.exists(mariadb.volume)
 
 
 def test_a_stopped_server_is_known_by_its_files(mariadb: Stack) -> None:
     mariadb.up()
-    mariadb.sql("CREATE DATABASE shop; CREATE TABLE shop.t (a INT)")
+    mariadb.sql(ROWS)
     mariadb.compose("stop")
     stopped = mariadb.dbguard("compose", "down", "-v")
     assert stopped.returncode == 77
@@ -323,11 +368,10 @@ def test_a_stopped_server_is_known_by_its_files(mariadb: Stack) -> None:
     mariadb.compose("down")
     gone = mariadb.dbguard("compose", "down", "-v")
     assert gone.returncode == 77
-    assert f"database {mariadb.project}/db  REFUSED  no container is left to look into it" in gone.stderr
-
-    mariadb.compose("create")
-    allowed = mariadb.dbguard("compose", "down", "-v")
-    assert allowed.returncode == 0, allowed.stderr
+    assert "it has no binary log, and is not running" in gone.stderr
+    assert mariadb.exists(mariadb.volume)
+    recent = mariadb.dbguard("compose", "down", "-v", DBGUARD_GUARD__REQUIRE="recent")
+    assert recent.returncode == 0, recent.stderr
     assert not mariadb.exists(mariadb.volume)
 
 
@@ -342,8 +386,8 @@ def test_an_anonymous_volume_dies_with_its_container(mariadb: Stack) -> None:
         assert refused.returncode == 77, command
         assert f"{volume[:12]}… (anonymous)  mariadb {mariadb.project}/db  REFUSED" in refused.stderr
     assert mariadb.running
-    mariadb.back_up()
-    assert mariadb.dbguard("compose", "rm", "-fsv").returncode == 0
+    allowed = mariadb.dbguard("compose", "--backup-first", "rm", "-fsv")
+    assert allowed.returncode == 0, allowed.stderr
     assert not mariadb.exists(volume)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -17,7 +18,7 @@ import pytest
 from dbguard import argv
 from dbguard.archive import Archive, Blob, Marks, Owner, Software, Source, Stored, Summary
 from dbguard.argv import Invocation
-from dbguard.errors import DbguardError, NotFound
+from dbguard.errors import DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount, TargetName
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,6 +64,7 @@ class Engine:
         self.containers = list(containers)
         self.files = dict(files or {})
         self.empty: set[str] = set()
+        self.refuses = False  # to make a container
         self.origins: dict[str, str] = {}
         self.done: list[str] = []
         self.volumes = {mount.name for container in containers for mount in container.mounts}
@@ -87,6 +89,12 @@ class Engine:
     def is_empty(self, container: str, path: str) -> bool:
         del container
         return path in self.empty
+
+    @contextlib.contextmanager
+    def looking_into(self, volume: str) -> Iterator[Container]:
+        if self.refuses:
+            raise EngineUnavailable("a proxy refused it")
+        yield (container("onlooker", (volume, "/volume"), image="dbguard/nothing", running=False))
 
     def volume_origin(self, name: str) -> str:
         return self.origins.get(name, "")
@@ -135,6 +143,9 @@ class Shelf:
             if one.summary == summary:
                 return one
         raise NotFound(summary.id)
+
+    def targets(self) -> list[TargetName]:
+        return sorted({one.name for one in self.archives})
 
     def listing(self, target: TargetName) -> SimpleNamespace:
         if self.failure:

@@ -167,17 +167,22 @@ def test_two_databases_on_one_volume() -> None:
     assert "more than one" in judged(Engine(MYSQL, files=files), deletion("shop_data")).volumes[0].reason
 
 
-def test_without_any_container_nobody_can_look() -> None:
+def test_without_any_container_one_is_made_to_look() -> None:
+    engine = Engine(files={"/volume/auto.cnf": AUTO_CNF})
+    engine.volumes = {"shop_data"}
+    assert judged(engine, deletion("shop_data", path="/var/lib/mysql")).allowed
+    assert judged(engine, deletion("shop_data")).allowed  # of no file: the archives know their volume
+    engine.files = {}
+    assert judged(engine, deletion("shop_data")).volumes[0].what == "files"
+    assert not judged(engine, deletion("shop_data", path="/var/lib/mysql")).allowed
+
+
+def test_where_none_can_be_made_nobody_can_look() -> None:
     engine = Engine()
-    engine.volumes = {"shop_data", "shop_web"}
-    database, other = (
-        judged(engine, deletion(name, path=path)).volumes[0]
-        for name, path in {"shop_data": "/var/lib/mysql", "shop_web": "/srv"}.items()
-    )
-    assert not database.allowed
-    assert database.what == "database shop/db"
-    assert not other.allowed
-    assert other.what == "unknown"
+    engine.volumes, engine.refuses = {"shop_data"}, True
+    verdict = judged(engine, deletion("shop_data"))
+    assert not verdict.allowed
+    assert verdict.volumes[0].what == "unknown"
 
 
 def test_what_does_not_exist_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -10,8 +11,10 @@ from dbguard.compose import Deletion, Doomed
 from dbguard.containers import Containers
 from dbguard.discover import is_database_image, looks_like_database, name_of
 from dbguard.engines import ENGINES
+from dbguard.errors import EngineUnavailable
 from dbguard.freshness import Contents
 from dbguard.model import Container, Mount, TargetName
+from dbguard.sidecar import ROLE
 
 WAIVERS = ("dbguard.ephemeral", "dbguard.ignore")
 """Labels, of a volume or of a container that mounts it: nobody will miss what is on it."""
@@ -35,9 +38,17 @@ _OTHERS = {
 """A file of each, and whose it is; in PostgreSQL 18 the image moved the data below its version."""
 
 
-def look(containers: Containers, doomed: Doomed, deletion: Deletion, folder: str, homes: Sequence[str]) -> Contents:
-    """`folder` is where the engine keeps the volume, `homes` where the archives lie."""
-    users = containers.list(stopped=True, volume=doomed.name)
+def look(
+    containers: Containers,
+    doomed: Doomed,
+    deletion: Deletion,
+    folder: str,
+    homes: Sequence[str],
+    stack: contextlib.ExitStack,
+) -> Contents:
+    """`folder` is where the engine keeps the volume, `homes` where the archives lie. Where no container is left to
+    look into the volume, there is one until the `stack` unwinds."""
+    users = [user for user in containers.list(stopped=True, volume=doomed.name) if not _is_passing(user)]
     users.sort(key=lambda user: (not looks_like_database(user), not user.running, user.name))
     contents = Contents(
         volume=doomed.name,
@@ -49,20 +60,30 @@ def look(containers: Containers, doomed: Doomed, deletion: Deletion, folder: str
     )
     if any(home == doomed.name or PurePosixPath(home).is_relative_to(folder) for home in homes):
         return replace(contents, unknown="the backups themselves lie on it")
+    if users:
+        return _seen(containers, contents, users, doomed)
+    try:
+        return _seen(containers, contents, [stack.enter_context(containers.looking_into(doomed.name))], doomed)
+    except EngineUnavailable as error:
+        return replace(contents, unknown=f"no container is left to look into it, and none can be made: {error}")
+
+
+def _is_passing(container: Container) -> bool:
+    """One of ours that holds a volume only until it may go: an anchor, an onlooker, a throw-away server."""
+    return container.labels.get(ROLE, "sidecar") != "sidecar"
+
+
+def _seen(containers: Containers, contents: Contents, users: Sequence[Container], doomed: Doomed) -> Contents:
     databases = {} if contents.kept_by else _databases(containers, users, doomed.name)
     if len(databases) > 1:
         return replace(contents, unknown="more than one database lies on it")
     for (engine, identity), (container, place) in databases.items():
         return replace(contents, engine=engine, identity=identity, container=container, folder=place)
-    if users and _is_empty(containers, users, doomed.name):
+    if _is_empty(containers, users, doomed.name):
         return replace(contents, empty=True)
     if _is_data_folder(users, doomed):
         return replace(contents, engine="database", unknown=_unseen(users, doomed))
-    return replace(
-        contents,
-        other=_other(containers, users, doomed.name),
-        unknown=_unseen(users, doomed),
-    )
+    return replace(contents, other=_other(containers, users, doomed.name), unknown=_unseen(users, doomed))
 
 
 def _waived(labels: dict[str, str], users: Sequence[Container]) -> str:
@@ -79,8 +100,6 @@ def _lasts(container: Container) -> bool:
 
 def _unseen(users: Sequence[Container], doomed: Doomed) -> str:
     """Why nobody can tell what is on it; empty when it can be told."""
-    if not users:
-        return "no container is left to look into it: `docker compose create` makes one"
     for user in filter(is_database_image, users):
         places = [mount.destination for mount in user.mounts if mount.name == doomed.name]
         if not all(place.startswith(_HARMLESS) for place in places):

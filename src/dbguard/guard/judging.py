@@ -68,14 +68,14 @@ def judge(
     if deletion.engine_id != containers.engine_id:
         raise InternalError(f"asked about engine {deletion.engine_id}, but this is {containers.engine_id}")
     homes = [home for catalog in catalogs for home in _homes(containers, catalog.url)]
-    found = [
-        look(containers, doomed, deletion, folder, homes)
-        for doomed in deletion.volumes
-        if (folder := containers.volume_folder(doomed.name)) is not None
-    ]
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as stack:
+        found = [
+            look(containers, doomed, deletion, folder, homes, stack)
+            for doomed in deletion.volumes
+            if (folder := containers.volume_folder(doomed.name)) is not None
+        ]
         for name in sorted({contents.targets[0] for contents in found if contents.identity and contents.targets}):
-            locks.enter_context(target_lock(state, name))
+            stack.enter_context(target_lock(state, name))
         judged = _Judging(catalogs, rules, witness, now, whole)
         return Verdict(volumes=tuple(map(judged.volume, found)))
 
@@ -128,19 +128,19 @@ class _Judging:
         damaged: dict[str, str] = {}
         failure: DbguardError | None = None
         for catalog in self._catalogs:
-            for target in targets:
-                try:
-                    listing = catalog.listing(target)
-                except NotSetUp:
-                    continue  # nobody remembers that it was ever used: never backed up
-                except DbguardError as error:
-                    failure = error
-                else:
-                    damaged |= {bad.id: bad.reason for bad in listing.damaged}
-                    damaged |= {one.id: "its check failed" for one in listing.archives if one.marks.failed}
-                    for one in listing.archives:
-                        if not one.marks.failed and not (one.id in archives and archives[one.id].marks.verified):
-                            archives[one.id] = one
+            try:
+                listings = [catalog.listing(target) for target in targets or catalog.targets()]
+            except NotSetUp:
+                continue  # nobody remembers that it was ever used: never backed up
+            except DbguardError as error:
+                failure = error
+                continue
+            for listing in listings:
+                damaged |= {bad.id: bad.reason for bad in listing.damaged}
+                damaged |= {one.id: "its check failed" for one in listing.archives if one.marks.failed}
+                for one in listing.archives:
+                    if not one.marks.failed and not (one.id in archives and archives[one.id].marks.verified):
+                        archives[one.id] = one
         newest_first = sorted(archives.values(), key=lambda one: one.id, reverse=True)
         bad = {archive_id: reason for archive_id, reason in damaged.items() if archive_id not in archives}
         return Backups(archives=newest_first, damaged=bad), failure

@@ -27,7 +27,8 @@ LAYERS = """
     backup restore verify prune mirror placement health
     swap
     whole loading throwaway
-    discover manifest script compose sidecar shelf restore_plan
+    discover manifest script removal sidecar shelf restore_plan
+    compose
     dumping
     counting comparison
     inventory intake copies gate ddl accounts
@@ -41,7 +42,7 @@ LAYERS = """
     argv command frames retention freshness sqldump stream report
     suspicion since binlog
     layout pulse feed
-    pflag archive state logs ping
+    pflag docopt archive state logs ping
     model
     errors
 """

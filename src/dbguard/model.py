@@ -159,6 +159,15 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume of the engine."""
+
+    name: str
+    plain: bool  # of the local driver, without options: what a prune takes
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeVerdict:
     """May this one volume be deleted?"""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dbguard import argv, compose
+from dbguard.compose.program import Program
 from dbguard.containers import Containers
 from dbguard.freshness import Rules
 from dbguard.guard import judging
@@ -238,7 +239,7 @@ def test_what_was_announced_is_what_dies(idle: Stack, form: str, monkeypatch: py
     if understood.deletes:
         monkeypatch.chdir(idle.folder)
         containers = Containers.connect()
-        deletion = compose.resolve(understood, containers)
+        deletion = compose.resolve(Program(invocation=understood, words=("docker", "compose", *args)), containers)
         verdict = judging.judge(
             containers,
             [],

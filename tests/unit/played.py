@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from dbguard import argv
+from dbguard import argv, compose
 from dbguard.archive import Archive, Blob, Marks, Owner, Software, Source, Stored, Summary
 from dbguard.argv import Invocation
+from dbguard.compose import Deleting
+from dbguard.compose.program import Program
 from dbguard.errors import DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount, TargetName
 
@@ -251,7 +253,13 @@ class Docker:
         return [json.loads(line)["args"] for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
 
-def understood(line: str) -> Invocation:
-    invocation = argv.parse(shlex.split(line))
+def program(line: str) -> Program:
+    words = shlex.split(line)
+    invocation = argv.parse(words)
     assert isinstance(invocation, Invocation)
-    return invocation
+    return Program(invocation=invocation, words=("docker", "compose", *words))
+
+
+def command(line: str) -> Deleting:
+    """What the gate makes of a line that may delete."""
+    return compose.unless_harmless(argv.parse(shlex.split(line)), ("docker", "compose", *shlex.split(line)), print)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbguard.argv import Invocation, Unparsable, parse
+from dbguard.argv import RECREATING, Invocation, Unparsable, parse
 
 DELETING = """
 down -v
@@ -165,8 +165,12 @@ def test_deletes(line: str) -> None:
 
 @pytest.mark.parametrize("line", lines(HARMLESS))
 def test_deletes_nothing(line: str) -> None:
+    """Or it asks first: `up` does, when the definition of a volume has changed."""
     understood = parse(shlex.split(line))
-    assert not understood.deletes if isinstance(understood, Invocation) else not understood.may_delete
+    if isinstance(understood, Invocation):
+        assert not understood.deletes or (understood.asks and understood.subcommand in RECREATING)
+    else:
+        assert not understood.may_delete
 
 
 @pytest.mark.parametrize("line", lines(REJECTED))
@@ -184,8 +188,16 @@ def test_an_unknown_flag_beside_one_that_could_delete_is_not_passed_on(line: str
 
 @pytest.mark.parametrize("line", ["down --new", "down -x", "rm --quiet", "up --new -d", "--new ps", "--new x ps -v"])
 def test_an_unknown_flag_that_can_delete_nothing_is_for_compose_to_judge(line: str) -> None:
-    understood = parse(shlex.split(line))
-    assert not understood.deletes if isinstance(understood, Invocation) else not understood.may_delete
+    test_deletes_nothing(line)
+
+
+@pytest.mark.parametrize("line", ["up --new -d", "-f a.yaml up web --new", "run --new x db", "scale --new web=2"])
+def test_with_an_unknown_flag_the_question_of_up_is_about_the_whole_project(line: str) -> None:
+    invocation = parse(shlex.split(line))
+    assert isinstance(invocation, Invocation)
+    assert invocation.asks
+    assert invocation.services == ()
+    assert "--profile=*" in invocation.project
 
 
 def test_what_a_dry_run_is_made_of() -> None:
@@ -203,7 +215,7 @@ def test_what_a_dry_run_is_made_of() -> None:
 def test_the_same_command_without_the_flag_that_deletes() -> None:
     invocation = parse(["-p", "shop", "down", "-v", "--remove-orphans", "web"])
     assert isinstance(invocation, Invocation)
-    assert invocation.sparing == ("--project-name=shop", "down", "--remove-orphans", "web")
+    assert invocation.sparing == ("docker", "compose", "--project-name=shop", "down", "--remove-orphans", "web")
 
 
 @pytest.mark.parametrize(

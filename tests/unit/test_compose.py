@@ -16,7 +16,7 @@ import pytest
 from dbguard import compose
 from dbguard.compose import Deletion, Doomed, Place
 from dbguard.errors import EngineUnavailable, Refused
-from tests.unit.played import MYSQL, V2, V5, Docker, Engine, container, understood
+from tests.unit.played import MYSQL, V2, V5, Docker, Engine, container, program
 
 HOOK = ' DRY-RUN MODE - Executing command ["touch" "/x"] in d11de (detached mode)\n'
 
@@ -28,7 +28,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 
 def resolved(line: str, engine: Engine | None = None) -> Deletion:
     containers: Any = engine or Engine(MYSQL)
-    return compose.resolve(understood(line), containers)
+    return compose.resolve(program(line), containers)
 
 
 @pytest.mark.parametrize("said", [V2, V5, V2 + HOOK, HOOK + V5])
@@ -122,14 +122,14 @@ def test_another_engine_is_refused(docker: Docker) -> None:
         resolved("down -v")
 
 
-@pytest.mark.parametrize("where", ["-f -", "-f a.yaml --env-file {fifo}", "-f {fifo}", "COMPOSE_FILE"])
+@pytest.mark.parametrize("where", ["-f /dev/stdin", "-f a.yaml --env-file {fifo}", "-f {fifo}", "COMPOSE_FILE"])
 def test_what_can_be_read_only_once_is_refused(
     docker: Docker, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     if where == "COMPOSE_FILE":
-        monkeypatch.setenv("COMPOSE_FILE", "a.yaml:-")
+        monkeypatch.setenv("COMPOSE_FILE", "a.yaml:/dev/fd/3")
         where = ""
     with pytest.raises(Refused, match="read only once"):
         resolved(f"{where.format(fifo=fifo)} down -v")
@@ -138,12 +138,13 @@ def test_what_can_be_read_only_once_is_refused(
 
 def test_up_yes_deletes_what_exists_and_would_be_created(docker: Docker) -> None:
     said = " DRY-RUN MODE -  Container shop-db  Removed\n DRY-RUN MODE -  Volume shop_data  Creating\n"
-    docker.answers({"--dry-run": (0, "", said)})
+    docker.answers({"--dry-run": (0, "", said), "volume": (0, "shop_data\nother\n", "")})
     assert [volume.name for volume in resolved("up -yd").volumes] == ["shop_data"]
     assert any("--no-start" in call for call in docker.calls)
 
 
-def test_up_yes_asks_nothing_while_no_volume_exists(docker: Docker) -> None:
+def test_up_yes_asks_nothing_while_no_volume_could_have_changed(docker: Docker) -> None:
+    docker.answers({"volume": (0, "\n", "")})
     assert resolved("up -yd", Engine()).volumes == ()
     assert not any("--dry-run" in call for call in docker.calls)
 
@@ -153,19 +154,21 @@ def test_up_yes_asks_nothing_while_no_volume_exists(docker: Docker) -> None:
 
 @pytest.mark.parametrize("line", ["ps -a", "down", "down -v=yes", "run --rm db sh -c 'down -v'", "exec -- db x"])
 def test_what_deletes_nothing_is_passed_on_untouched(docker: Docker, line: str, tmp_path: Path) -> None:
-    docker.answers({"compose": (42, "out", "err")})
+    docker.answers({"--no-trunc": (0, "", ""), "volume": (0, "", ""), "compose": (42, "out", "err")})
     args = shlex.split(line)
-    code = f"from dbguard import compose; compose.execute_unless_deleting({args!r})"
+    code = f"from dbguard import compose; compose.plugin_or_standalone({args!r}, print)"
     done = subprocess.run([sys.executable, "-c", code], input=b"typed", capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (42, b"out", b"err")
-    assert json.loads(docker.log.read_text()) == {"args": ["compose", *args], "stdin": "typed"}
+    *questions, passed = map(json.loads, docker.log.read_text().splitlines())
+    assert passed == {"args": ["compose", *args], "stdin": "typed"}
+    assert len(questions) == (args[0] in {"down", "run"} and "-v=yes" not in args)
 
 
 def test_compose_does_not_inherit_what_python_ignores(tmp_path: Path) -> None:
     fake = tmp_path / "docker"
     fake.write_text("#!/bin/sh\ngrep SigIgn /proc/self/status\n")
     fake.chmod(0o755)
-    code = "from dbguard import compose; compose.execute(['ps'])"
+    code = "from dbguard import compose; compose.plugin_or_standalone(['ps'], print)"
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     ignored = int(done.stdout.split()[1], 16)  # whoever started the tests may ignore others
@@ -174,11 +177,11 @@ def test_compose_does_not_inherit_what_python_ignores(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(Refused, match="unknown flag: --purge") as raised:
-        compose.execute_unless_deleting(["down", "-v", "--purge"])
+        compose.plugin_or_standalone(["down", "-v", "--purge"], print)
     assert raised.value.exit_code == 77
 
 
 def test_without_a_docker_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match="docker: No such file"):
-        compose.execute_unless_deleting(["ps"])
+        compose.plugin_or_standalone(["ps"], print)

@@ -14,9 +14,10 @@ from typing import Any
 import pydantic
 import pytest
 
-from dbguard import compose, guard
+from dbguard import guard
 from dbguard.archive import Archive, Marks
 from dbguard.compose import Deletion, Doomed, Place
+from dbguard.compose.program import Program
 from dbguard.errors import (
     ArchiveDamaged,
     Busy,
@@ -32,7 +33,7 @@ from dbguard.guard import judging
 from dbguard.lock import target_lock
 from dbguard.model import TargetName, Verdict, VolumeVerdict
 from dbguard.since import UNCHANGED, Since
-from tests.unit.played import FRESH, ME, MINUTE, MYSQL, NOW, V2, Docker, Engine, Shelf, archive, container, understood
+from tests.unit.played import FRESH, ME, MINUTE, MYSQL, NOW, V2, Docker, Engine, Shelf, archive, command, container
 
 EXACT = Rules()
 AUTO_CNF = f"[auto]\nserver-uuid={ME}\n".encode()
@@ -372,10 +373,10 @@ class Executed(Exception):
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def execute(args: Sequence[str]) -> None:
-        raise Executed(*args)
+    def execute(self: Program) -> None:
+        raise Executed(*self.words)
 
-    monkeypatch.setattr(compose, "execute", execute)
+    monkeypatch.setattr(Program, "become", execute)
     monkeypatch.delenv("DBGUARD_ALLOW", raising=False)
 
 
@@ -391,10 +392,8 @@ class Play:
 
     def run(self, line: str) -> None:
         containers: Any = self.engine
-        args = shlex.split(line)
         guard.run(
-            understood(line),
-            args,
+            command(line),
             containers=containers,
             judge=self.judge,
             consent=self,
@@ -446,7 +445,7 @@ def verdict(*volumes: VolumeVerdict) -> Verdict:
 def executes(play: Play, line: str) -> list[str]:
     with pytest.raises(Executed) as raised:
         play.run(line)
-    assert list(raised.value.args) == shlex.split(line)
+    assert raised.value.args == ("docker", "compose", *shlex.split(line))
     return play.said
 
 

@@ -24,6 +24,8 @@ _COMMANDS = {
     "config": ("config", "Check and show the configuration."),
     "confirm": ("archives", "Say that a suspicious archive is as it should be."),
     "discover": ("discover", "Show which containers are databases, and which are backed up."),
+    "docker": ("compose", "Run docker: volume rm, prune and rm -v are refused in the same way."),
+    "docker-compose": ("compose", "Run docker-compose, version 1 or 2, in the same way."),
     "doctor": ("doctor", "Look for what could go wrong, before it does."),
     "health": ("health", "Be the container's health check."),
     "hold": ("archives", "Never prune an archive."),
@@ -54,7 +56,7 @@ class _Lazy(click.Group):
         if name is None:
             return None
         module = importlib.import_module(f"dbguard.cli.{name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

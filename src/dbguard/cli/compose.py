@@ -1,4 +1,4 @@
-"""`dbguard compose`."""
+"""`dbguard compose`, `dbguard docker-compose`, `dbguard docker`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import click
 
 from dbguard import compose
+from dbguard.compose import Deleting
 from dbguard.errors import DbguardError
 from dbguard.model import Verdict
 
@@ -15,7 +16,7 @@ _BACKUP_FIRST = "--backup-first"
 
 
 class _Verbatim(click.Command):
-    """Everything behind the command's name is Compose's, `--help` and `--` included; but a first word of ours."""
+    """Everything behind the command's name is that program's, `--help` and `--` included; but a first word of ours."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ours = args[:1] == [_BACKUP_FIRST]
@@ -34,7 +35,41 @@ def compose_command(ctx: click.Context, backup_first: bool, args: tuple[str, ...
     dbguard compose down --volumes        exits 77 unless every database volume has a fresh backup
     dbguard compose --backup-first down --volumes
     """
-    invocation = compose.execute_unless_deleting(args)
+    _guarded(ctx, backup_first, compose.plugin_or_standalone(args, _say))
+
+
+@click.command("docker-compose", cls=_Verbatim, add_help_option=False)
+@click.pass_context
+def docker_compose_command(ctx: click.Context, backup_first: bool, args: tuple[str, ...]) -> None:
+    """Run `docker-compose ARGS…` of version 1 or 2 in the same way.
+
+    \b
+    dbguard docker-compose down --volumes
+    """
+    _guarded(ctx, backup_first, compose.standalone_unless_harmless(args, _say))
+
+
+@click.command("docker", cls=_Verbatim, add_help_option=False)
+@click.pass_context
+def docker_command(ctx: click.Context, backup_first: bool, args: tuple[str, ...]) -> None:
+    """Run `docker ARGS…`, and refuse to delete database volumes that no fresh backup covers.
+
+    \b
+    dbguard docker volume rm shop_data
+    dbguard docker volume prune --force
+    dbguard docker system prune --volumes
+    dbguard docker rm --force --volumes shop-db-1
+    """
+    from dbguard import removal
+
+    _guarded(ctx, backup_first, removal.unless_harmless(args, _say))
+
+
+def _say(text: str) -> None:
+    click.echo(f"dbguard: {text}", err=True)
+
+
+def _guarded(ctx: click.Context, backup_first: bool, command: Deleting) -> None:
     from dbguard import guard
     from dbguard.cli.output import say
     from dbguard.cli.verdict import Judge
@@ -42,8 +77,7 @@ def compose_command(ctx: click.Context, backup_first: bool, args: tuple[str, ...
 
     world = World(ctx)
     guard.run(
-        invocation,
-        args,
+        command,
         containers=world.containers,
         judge=Judge(ctx, world),
         consent=_Consent(ctx, backup_first=backup_first),

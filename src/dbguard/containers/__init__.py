@@ -21,7 +21,7 @@ from dbguard.containers.files import only_folder, unpacked
 from dbguard.containers.isolated import Isolated, isolated
 from dbguard.containers.onlooker import onlooker
 from dbguard.errors import DbguardError, EngineUnavailable, NotFound
-from dbguard.model import Container, Mount
+from dbguard.model import Container, Mount, Volume
 from dbguard.process import ExecState, Process
 
 _STALL = 30 * 60.0
@@ -57,6 +57,15 @@ class Containers:
             client = docker.from_env(timeout=60).api
             info = client.info()
             return cls(client, str(info["ID"]), str(info["ServerVersion"]), int(info["NCPU"]))
+
+    def volumes(self, *, unheld: bool = False) -> list[Volume]:
+        """All of the engine; with `unheld` those that no container holds, stopped ones included."""
+        with translated("the list of volumes"):
+            found = self._client.volumes(filters={"dangling": True} if unheld else None)["Volumes"] or []
+        return [
+            Volume(name=one["Name"], plain=one["Driver"] == "local" and not one["Options"], labels=one["Labels"] or {})
+            for one in found
+        ]
 
     def list(self, *, stopped: bool = False, volume: str | None = None, label: str | None = None) -> list[Container]:
         filters = {key: value for key, value in {"volume": volume, "label": label}.items() if value}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from dbguard import compose
-from dbguard.argv import Invocation
-from dbguard.compose import Deletion
+from dbguard.compose import Deleting, Deletion
 from dbguard.containers import Containers
 from dbguard.errors import Busy
 from dbguard.guard import audit, overrides, page, writers
@@ -40,8 +39,7 @@ class Consent(Protocol):
 
 
 def run(
-    invocation: Invocation,
-    args: Sequence[str],
+    command: Deleting,
     *,
     containers: Containers,
     judge: Judge,
@@ -49,32 +47,32 @@ def run(
     state: Path,
     say: Callable[[str], None],
 ) -> NoReturn:
-    """Becomes `docker compose ARGS…` when every volume it would delete may go. Else raises Refused.
+    """Becomes the command when every volume it would delete may go. Else raises Refused.
 
     All is decided before anything stops. Then those who write are stopped, and looked at again; what was written in
     between is backed up too, where a backup was consented to.
     """
-    deletion = compose.resolve(invocation, containers)
+    deletion = command.resolve(containers)
     if not deletion.volumes:
-        compose.execute(args)
+        command.execute()
     verdict = overrides.applied(judge(deletion))
     backing_up = not verdict.allowed and _mendable(verdict) and consent.to_back_up(verdict)
     if not verdict.allowed and not backing_up:
-        audit.write(state, args, verdict, "refused")
-        raise page.refusal(verdict, invocation, args)
+        audit.write(state, command.words, verdict, "refused")
+        raise page.refusal(verdict, command)
     if verdict.volumes and verdict.allowed:
-        say("\n".join([f"dbguard: {page.command('docker', args)} may delete", *page.table(verdict.volumes)]))
+        say("\n".join([f"dbguard: {shlex.join(command.words)} may delete", *page.table(verdict.volumes)]))
     with contextlib.ExitStack() as stack:
         if any(volume.archive or not volume.allowed for volume in verdict.volumes):
             stack.enter_context(writers.stopped(containers, deletion, say))
             verdict = _settled(deletion, verdict, judge, consent, backing_up=backing_up, say=say)
             if not verdict.allowed:
-                audit.write(state, args, verdict, "refused")
-                raise page.refusal(verdict, invocation, args, stopped=True)
-        if compose.resolve(invocation, containers) != deletion:
+                audit.write(state, command.words, verdict, "refused")
+                raise page.refusal(verdict, command, stopped=True)
+        if command.resolve(containers) != deletion:
             raise Busy("what would be deleted has changed while it was judged", hint="type the same command again")
-        audit.write(state, args, verdict, "allowed")
-        compose.execute(args)
+        audit.write(state, command.words, verdict, "allowed")
+        command.execute()
 
 
 def _mendable(verdict: Verdict) -> bool:

@@ -17,13 +17,13 @@ from dbguard.state import writable
 FILE = "guard.jsonl"
 
 
-def write(state: Path, args: Sequence[str], verdict: Verdict, outcome: Literal["allowed", "refused"]) -> None:
+def write(state: Path, words: Sequence[str], verdict: Verdict, outcome: Literal["allowed", "refused"]) -> None:
     """Appended in one write, on the disk before anything is deleted. Raises ConfigError where it cannot be kept."""
     line = {
         "time": datetime.now(UTC).isoformat(),
         "user": _user(),
         "folder": str(Path.cwd()),
-        "command": ["docker", "compose", *args],
+        "command": [*words],
         "outcome": outcome,
         "volumes": [asdict(volume) for volume in verdict.volumes],
     }

@@ -1,6 +1,7 @@
-"""`docker compose`'s command line: does it delete volumes? Read exactly as Compose reads it. Pure.
+"""The command lines of Compose and Docker: do they delete volumes? Read exactly as those programs read them. Pure.
 
-A grep for `-v` would miss `-t0vf`, `--volume` and `-- x down -v`, and would stop `down -t -v`.
+A grep for `-v` would miss `-t0vf`, `--volume` and `-- x down -v`, and would stop `down -t -v`. This module reads
+`docker compose` of version 2 and later, `v1` the old `docker-compose`, `engine` what else `docker` deletes.
 """
 
 from __future__ import annotations
@@ -32,20 +33,31 @@ _SUBCOMMANDS = {
         " menu",
         y="yes",
     ),
+    "scale": Flags.of("", f"{_COMMON} no-deps"),
+    "watch": Flags.of("", f"{_COMMON} no-up prune quiet"),
+    "run": Flags.of(
+        "cap-add cap-drop entrypoint env/e env-from-file label/l name publish/p pull user/u volume/v workdir/w",
+        f"{_COMMON} build detach/d interactive/i no-TTY/T no-deps quiet/q quiet-build quiet-pull remove-orphans rm"
+        " service-ports/P use-aliases tty/t",
+        volumes="volume",
+        labels="label",
+    ),
 }
 """The subcommands that can delete volumes: cmd/compose/*.go of Compose 2.26 to 5, hidden flags included."""
+
+RECREATING = frozenset({"up", "create", "scale", "watch", "run"})
+"""Where Compose asks whether a volume whose definition changed is to be deleted and made anew (from 2.32 on)."""
 
 _DANGERS: dict[str, tuple[str, Danger]] = {
     "down": ("volumes", "volumes"),
     "rm": ("volumes", "anonymous volumes"),
-    "create": ("yes", "volumes whose definition changed"),
-    "up": ("yes", "volumes whose definition changed"),
 }
-"""The flag that makes each of them delete, and what it deletes then."""
+"""The flag that makes these delete, and what they delete then."""
 
 _BEARING = re.compile(
     "profile|project-name|file|env-file|project-directory|workdir|compatibility|all-resources|insecure-registry"
     "|volumes|remove-orphans|stop|yes|no-deps|no-build|pull|scale|(force|no)-recreate|always-recreate-deps"
+    "|renew-anon-volumes"
 )
 """Flags that bear on what is deleted; the others change only how it is done or shown."""
 
@@ -61,6 +73,9 @@ class Invocation:
     subcommand, each in one plain spelling. Neither holds `--dry-run`, so a dry run can be made of them.
     """
 
+    program: tuple[str, ...] = ("docker", "compose")  # with the flags of `engine` in their place
+    v1: bool = False  # the program is the old one, which is asked in other ways
+    engine: tuple[str, ...] = ()  # flags that say which engine is meant, as `docker` takes them
     subcommand: str = ""
     project: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -68,12 +83,15 @@ class Invocation:
     files: tuple[str, ...] = ()  # of -f and --env-file
     by_name: bool = False  # -p without -f: `down` and `rm` go by the project's labels and read no file
     deletes: Danger = ""
+    asks: bool = False  # it deletes only when it reads a "yes" on its stdin
+    abandons: bool = False  # it may remove containers and leave their anonymous volumes behind, held by nothing
+    forgets: bool = False  # `run --rm` of a service's own program: what it writes to anonymous volumes ends with it
 
     @property
     def sparing(self) -> tuple[str, ...]:
         """The same command without the flag that deletes."""
-        kept = (option for option in self.options if option not in {"--volumes", "--yes"})
-        return (*self.project, self.subcommand, *kept, *self.services)
+        kept = (option for option in self.options if option not in {"--volumes", "--yes", "-v"})
+        return (*self.program, *self.project, self.subcommand, *kept, *self.services)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,27 +113,59 @@ def parse(args: Sequence[str]) -> Invocation | Unparsable:
     flags = _SUBCOMMANDS[subcommand]
     try:
         before, _ = pflag.parse(_COMPOSE, args[:at], interspersed=False)
-        after, services = pflag.parse(flags, args[at + 1 :], interspersed=True)
+        after, words = pflag.parse(flags, args[at + 1 :], interspersed=subcommand != "run")
     except WrongFlag as error:
         return Unparsable(reason=str(error), may_delete=False)
     except UnknownFlag as error:
-        return Unparsable(reason=str(error), may_delete=_may_delete(args[at + 1 :]))
+        return _unknown(str(error), subcommand, args[:at], args[at + 1 :])
+    last = dict([*before, *after])  # help and dry-run are one flag in both places
+    on = {name for name, value in last.items() if value in pflag.TRUE}
+    idle = bool(on & {"help", "dry-run"})
+    danger, asks = _danger(subcommand, set() if idle else on)
     return Invocation(
         subcommand=subcommand,
         project=_plain(_COMPOSE, before),
         options=_plain(flags, after),
-        services=tuple(services),
+        services=tuple(words[:1] if subcommand == "run" else words),
         files=tuple(value for name, value in before if name in {"file", "env-file"}),
         by_name=bool(dict(before).get("project-name")) and "file" not in dict(before),
-        deletes=_danger(subcommand, before, after),
+        deletes="" if idle else danger,
+        asks=asks,
+        abandons=not idle and _abandons(subcommand, on, after),
+        forgets=not idle and subcommand == "run" and "rm" in on and len(words) == 1 and "entrypoint" not in last,
     )
 
 
-def _danger(subcommand: str, before: Assigned, after: Assigned) -> Danger:
+def _unknown(reason: str, subcommand: str, before: Sequence[str], after: Sequence[str]) -> Invocation | Unparsable:
+    """A flag of a newer Compose. `up` and its like still ask before they delete: of the whole project, to be safe."""
+    may_delete = subcommand != "run" and _may_delete(after)
+    try:
+        known, _ = pflag.parse(_COMPOSE, before, interspersed=False)
+    except (UnknownFlag, WrongFlag):
+        return Unparsable(reason=reason, may_delete=may_delete)
+    if may_delete or subcommand not in RECREATING:
+        return Unparsable(reason=reason, may_delete=may_delete)
+    return Invocation(
+        subcommand=subcommand,
+        project=(*_plain(_COMPOSE, known), "--profile=*"),
+        files=tuple(value for name, value in known if name in {"file", "env-file"}),
+        deletes="volumes whose definition changed",
+        asks=True,
+    )
+
+
+def _danger(subcommand: str, on: set[str]) -> tuple[Danger, bool]:
+    """What it deletes, and whether it asks first."""
+    if subcommand in RECREATING:
+        return "volumes whose definition changed", "yes" not in on
     flag, danger = _DANGERS[subcommand]
-    last = dict([*before, *after])  # help and dry-run are one flag in both places
-    idle = last.get("help") in pflag.TRUE or last.get("dry-run") in pflag.TRUE
-    return danger if last.get(flag) in pflag.TRUE and not idle else ""
+    return (danger, subcommand == "rm" and "force" not in on) if flag in on else ("", False)
+
+
+def _abandons(subcommand: str, on: set[str], after: Assigned) -> bool:
+    scaled = subcommand == "scale" or any(name == "scale" for name, _ in after)
+    removes = subcommand in {"down", "rm"} and "volumes" not in on
+    return removes or scaled or bool(on & {"remove-orphans", "renew-anon-volumes"})
 
 
 def _plain(flags: Flags, assigned: Assigned) -> tuple[str, ...]:

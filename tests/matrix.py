@@ -116,11 +116,13 @@ class Outcome:
         """What is wrong with it; empty when it is as it should be."""
         if self.refused:
             return f"refused: {self.refused}" if self.code == 0 else ""
+        if self.form.who == "v1" and self.held and self.died <= self.announced:
+            return ""  # it stops at the first volume that is held
         if self.died != self.announced - self.held:
             return f"announced {sorted(self.announced - self.held)}, died {sorted(self.died)}"
         if self.died - self.announced:
             return f"died unannounced: {sorted(self.died - self.announced)}"
-        if not self.announced and self.left != self.abandoned:
+        if self.code == 0 and not self.announced and self.left != self.abandoned:
             return f"said to be left behind: {sorted(self.left)}, really: {sorted(self.abandoned)}"
         return ""
 

@@ -99,7 +99,7 @@ def refuse_streams(invocation: Invocation) -> None:
     """A pipe with a name is empty when Compose reads it a second time."""
     for file in _files(invocation):
         path = Path(file)
-        if file == "-":
+        if file in {"-", os.devnull}:
             continue
         if file.startswith(("/dev/stdin", "/dev/fd/", "/proc/")) or (
             path.exists() and not path.is_file() and not path.is_dir()

@@ -38,8 +38,16 @@ def removal(program: Program, containers: Containers) -> Deletion:
         refuse_providers(model or read_model(program, "--no-interpolate"))  # an unset variable does not stop `down`
     events = dry_run(program)
     removed = _found(containers, removed_in(events))
-    anonymous = {mount.name for container in removed for mount in container.mounts if mount.anonymous and mount.name}
+    dying = [container for container in removed if not _is_orphan(container, model)]
+    anonymous = {mount.name for container in dying for mount in container.mounts if mount.anonymous and mount.name}
     return _deletion(containers, model, removed, anonymous | _volumes(events))
+
+
+def _is_orphan(container: Container, model: dict[str, Any] | None) -> bool:
+    """Of a service that is not in the file: --remove-orphans leaves its anonymous volumes (pkg/compose/down.go)."""
+    if model is None:
+        return False
+    return container.service not in model["services"]
 
 
 def recreation(program: Program, containers: Containers) -> Deletion:

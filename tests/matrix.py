@@ -116,8 +116,8 @@ class Outcome:
         """What is wrong with it; empty when it is as it should be."""
         if self.refused:
             return f"refused: {self.refused}" if self.code == 0 else ""
-        if self.form.who == "v1" and self.held and self.died <= self.announced:
-            return ""  # it stops at the first volume that is held
+        if self.code != 0 and self.died <= self.announced:
+            return ""  # it gave up: v1 does at the first volume that is held, all do at what they do not understand
         if self.died != self.announced - self.held:
             return f"announced {sorted(self.announced - self.held)}, died {sorted(self.died)}"
         if self.died - self.announced:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbguard import argv
+from dbguard import argv, pflag
 from dbguard.argv import RECREATING, Invocation, Unparsable, standalone
 from dbguard.argv import v1 as argv_v1
 from dbguard.compose import orphans, v1, v2
@@ -119,7 +119,8 @@ def _may_delete(program: Program, say: Say) -> bool:
 
 def _say_what_is_left(program: Program, say: Say) -> None:
     called = program.invocation
-    if called.abandons:
+    tidy = called.subcommand in RECREATING and os.environ.get("COMPOSE_REMOVE_ORPHANS", "") in pflag.TRUE
+    if called.abandons or tidy:
         for orphan in orphans.left_by(program):
             say(str(orphan))
     if called.forgets and (note := orphans.forgotten_by(program)):

@@ -41,8 +41,8 @@ LAYERS = """
     schedule encryption engines storages process checker cache
     argv command frames retention freshness sqldump stream report
     suspicion since binlog
-    layout pulse feed
-    pflag docopt archive state logs ping
+    layout pulse feed shim
+    pflag docopt archive state logs ping behind
     model
     errors
 """

@@ -35,7 +35,9 @@ from dbguard.state import default_state, home
 from dbguard.storages.options import BucketOptions
 
 _FILE = "dbguard.toml"
-_OTHER_VARIABLES = {"DBGUARD_CONFIG", "DBGUARD_DEBUG", "DBGUARD_ANSWERING", "DBGUARD_ASKED_FOR", "DBGUARD_ALLOW"}
+_OTHER_VARIABLES = {
+    "DBGUARD_CONFIG", "DBGUARD_DEBUG", "DBGUARD_ANSWERING", "DBGUARD_ASKED_FOR", "DBGUARD_ALLOW", "DBGUARD_THROUGH",
+}  # fmt: skip
 _SYSTEM_FILE = Path("/etc/dbguard/dbguard.toml")
 
 

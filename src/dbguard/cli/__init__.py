@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from dbguard import __version__
+from dbguard import __version__, behind
 from dbguard.errors import DbguardError, Interrupted
 
 _COMMANDS = {
@@ -27,6 +27,7 @@ _COMMANDS = {
     "docker": ("compose", "Run docker: volume rm, prune and rm -v are refused in the same way."),
     "docker-compose": ("compose", "Run docker-compose, version 1 or 2, in the same way."),
     "doctor": ("doctor", "Look for what could go wrong, before it does."),
+    "guard": ("guard", "Guard plain docker compose too, and lock volumes."),
     "health": ("health", "Be the container's health check."),
     "hold": ("archives", "Never prune an archive."),
     "list": ("archives", "List the archives."),
@@ -40,7 +41,7 @@ _COMMANDS = {
 }
 """Name: (module in dbguard.cli, one line for the overview)."""
 _DEBUG = "DBGUARD_DEBUG"
-_HIDDEN = {"job": "job", "judge": "verdict"}
+_HIDDEN = {"job": "job", "judge": "verdict", "shim": "shim"}
 
 
 class _Lazy(click.Group):
@@ -89,6 +90,7 @@ def dbguard(ctx: click.Context, config_file: str | None, storage: str | None, de
     """
     if debug:
         os.environ[_DEBUG] = "1"
+    os.environ[behind.THROUGH] = "1"
     asked_by = os.environ.get("DBGUARD_ANSWERING", __version__)
     if asked_by != __version__:
         click.echo(f"note: this sidecar is dbguard {__version__}, the host has {asked_by}", err=True)

@@ -67,8 +67,8 @@ def uninstall(*, all_users: bool, dry_run: bool) -> None:
     dbguard guard uninstall
     """
     places = installed(Surroundings.here(), all_users=all_users)
-    for place in places:
-        output.say(f"would take away {place}" if dry_run else files.uninstall(place))
+    for line in (f"would take away {place}" for place in places) if dry_run else files.uninstall(places):
+        output.say(output.printable(line))
     if not places:
         output.say("no shim is installed")
 

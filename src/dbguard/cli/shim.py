@@ -12,6 +12,7 @@ from dbguard.argv import Invocation
 from dbguard.cli.compose import compose_command
 from dbguard.errors import EngineUnavailable, InternalError, Refused
 from dbguard.shim import words
+from dbguard.shim.words import Unclear
 
 
 class _Verbatim(click.Command):
@@ -33,11 +34,9 @@ def shim_command(ctx: click.Context, args: tuple[str, ...]) -> None:
     call = words.of_plugin(given) if kind == "plugin" else words.of_standalone(given)
     if call is None:
         _become([real, *given], before)
-    if call.unclear:
-        if not _harmless(call.args):
-            raise Refused(
-                f"nobody can say which engine is meant: {call.unclear}", hint="nothing was stopped or deleted"
-            )
+    if isinstance(call, Unclear):
+        if not all(map(_harmless, call.readings)):
+            raise Refused(f"nobody can say which engine is meant: {call.reason}", hint="nothing was stopped or deleted")
         _become([real, *given], before)
     behind.shimmed.set(behind.Shimmed(args=call.args, command=(real, *given), environment=before))
     for name, value in call.variables.items():

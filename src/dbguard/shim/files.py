@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,25 +48,30 @@ def install(place: Path, text: bytes) -> None:
         _put(place, text, 0o755)
 
 
-def uninstall(place: Path) -> str:
-    """What was there before is there again. Returns what was done. Raises ConfigError."""
-    kept, record = place.with_name(KEPT), _read(place)
-    with _explained(place):
-        if not places.is_shim(place):
-            kept.unlink(missing_ok=True)
-            done = f"{place} was no shim any more, and stays as it is"
-        elif os.path.lexists(kept):
-            kept.replace(place)
-            done = f"{place} is again what it was"
-        else:
-            place.unlink()
-            lost = ", and so was what it stood in for" if record.kept else ""
-            done = f"{place} is gone{lost}"
-        place.with_name(_RECORD).unlink(missing_ok=True)
-        for folder in reversed(record.made):
-            with suppress(OSError):  # something else lies there by now
-                Path(folder).rmdir()
-    return done
+def uninstall(places_of_shims: Sequence[Path]) -> Iterator[str]:
+    """What was there before is there again. Yields what was done. Raises ConfigError."""
+    made: list[str] = []
+    for place in places_of_shims:
+        record = _read(place)
+        with _explained(place):
+            yield _restored(place, record)
+            place.with_name(_RECORD).unlink(missing_ok=True)
+        made += record.made
+    for folder in sorted(made, reverse=True):  # what lies in a folder comes before it
+        with suppress(OSError):  # something else lies there by now
+            Path(folder).rmdir()
+
+
+def _restored(place: Path, record: _Record) -> str:
+    kept = place.with_name(KEPT)
+    if not places.is_shim(place):
+        kept.unlink(missing_ok=True)
+        return f"{place} was no shim any more, and stays as it is"
+    if os.path.lexists(kept):
+        kept.replace(place)
+        return f"{place} is again what it was"
+    place.unlink()
+    return f"{place} is gone{', and so was what it stood in for' if record.kept else ''}"
 
 
 def _read(place: Path) -> _Record:

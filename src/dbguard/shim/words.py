@@ -26,35 +26,46 @@ class Call:
 
     args: tuple[str, ...]
     variables: Mapping[str, str | None] = field(default_factory=dict)
-    unclear: str = ""  # why nobody can tell which engine is meant
 
 
-def of_plugin(words: Sequence[str]) -> Call | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Nobody can tell which engine is meant. `readings` are all that may be asked of Compose there."""
+
+    reason: str
+    readings: tuple[tuple[str, ...], ...]
+
+
+def of_plugin(words: Sequence[str]) -> Call | Unclear | None:
     """Docker hands the plugin everything it was given, its own flags before `compose` included.
 
-    None for what is no command of Compose: completion, and what the plugin is asked about itself.
+    They are read as docker does to find the plugin's name (HandleGlobalFlags of docker/cli). None for what is no
+    command of Compose: completion, and what the plugin is asked about itself.
     """
-    at, guessed = pflag.subcommand(_DOCKER, words)
-    if guessed and "compose" in words:  # a flag we do not know: it was docker that found the plugin's name
-        at = list(words).index("compose")
-    if at is None or words[at] != "compose":
-        return None
-    args = tuple(words[at + 1 :])
     try:
-        assigned, _ = pflag.parse(_DOCKER, words[:at], interspersed=False)
+        assigned, rest = pflag.parse(_DOCKER, words, interspersed=False)
     except (UnknownFlag, WrongFlag) as error:
-        return Call(args=args, unclear=str(error))
+        return _unclear(str(error), words)
+    if rest[:1] != ["compose"]:
+        asked = not rest or rest[0].startswith(("docker-cli-plugin-", "__complete"))
+        return None if asked else _unclear(f"{rest[0]} is not the plugin's name", words)
     given = dict(assigned)
     if certain := [name for name in given if name.startswith("tls")]:
-        return Call(args=args, unclear=f"--{certain[0]} is not followed: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH")
+        return _unclear(f"--{certain[0]} is not followed: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH", words)
     variables: dict[str, str | None] = {}
     for name, variable in _NAMED_BY.items():
         if name in given:
             variables |= {variable: given[name]} | ({_EXCLUDES[variable]: None} if variable in _EXCLUDES else {})
-    return Call(args=args, variables=variables)
+    return Call(args=tuple(rest[1:]), variables=variables)
 
 
-def of_standalone(words: Sequence[str]) -> Call | None:
+def _unclear(reason: str, words: Sequence[str]) -> Unclear:
+    """What follows the word `compose`, wherever that stands."""
+    readings = tuple(tuple(words[at + 1 :]) for at, word in enumerate(words) if word == "compose")
+    return Unclear(reason=reason, readings=readings)
+
+
+def of_standalone(words: Sequence[str]) -> Call | Unclear | None:
     """`docker-compose` of version 2 first writes its words anew, as the plugin gets them."""
     return of_plugin(_converted(words))
 

@@ -26,7 +26,7 @@ LAYERS = """
     upkeep lookout news
     backup restore verify prune mirror placement health
     swap
-    whole loading throwaway
+    whole loading throwaway anchors
     discover manifest script removal sidecar shelf restore_plan
     compose
     dumping

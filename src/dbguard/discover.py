@@ -160,6 +160,9 @@ def logins(container: Container) -> list[Login]:
 
 def sighting(containers: Containers, settings: Settings, container: Container) -> Sighting:
     """What one container is, its server asked when it may have one."""
+    if container.locks is not None:
+        why = f"an anchor: it keeps volume {container.locks} from being deleted"
+        return Sighting(container=container, name=None, database=False, target=None, why_not=why)
     if container.one_off or not looks_like_database(container):
         why = "a one-off container of `docker compose run`" if container.one_off else _NO_DATABASE
         return Sighting(container=container, name=None, database=False, target=None, why_not=why)

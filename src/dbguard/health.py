@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -24,6 +24,7 @@ Problem = Literal[
     "uncopied",  # an archive is not in every storage
     "unpruned",  # what should have gone is still there
     "unreadable",  # a storage cannot be read
+    "unlocked",  # a volume of it should have an anchor, and has none
 ]
 
 
@@ -60,6 +61,11 @@ class Health:
     @property
     def healthy(self) -> bool:
         return not self.problems and all(target.healthy for target in self.targets)
+
+
+def with_problem(health: TargetHealth, problem: Problem, text: str) -> TargetHealth:
+    """The same target with one problem more."""
+    return replace(health, problems={**health.problems, problem: text})
 
 
 def newest_good(archives: Sequence[Stored], now: datetime) -> Stored | None:

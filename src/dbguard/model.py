@@ -84,6 +84,11 @@ class Container:
     def service(self) -> str | None:
         return self.labels.get("com.docker.compose.service")
 
+    @property
+    def locks(self) -> str | None:
+        """The volume that it is the anchor of; None for any other container."""
+        return self.labels.get("dbguard.lock") if self.labels.get("dbguard.role") == "anchor" else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dbguard import past
+from dbguard import anchors, past
 from dbguard.announce import Announcer
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.errors import DbguardError
-from dbguard.health import Health
+from dbguard.health import Health, with_problem
 from dbguard.lookout import Lookout, watch
 from dbguard.metrics import Metrics
 from dbguard.model import Sighting, TargetName
@@ -111,8 +111,14 @@ class Keeper:
             self._start([one.candidate for one in watched if one.candidate is not None], now)
         self._count_missed(watched, now)
         running_since = {name: one.started for name, one in self._workers.running.items()}
-        targets = tuple(one.health(now, running_since=running_since.get(one.name)) for one in watched)
-        self.health = Health(at=now, targets=targets, problems=problems)
+        targets = [one.health(now, running_since=running_since.get(one.name)) for one in watched]
+        if self._means.settings.guard.anchor and "engine" not in problems:
+            unlocked = self._anchors.look(self._sightings, now)
+            targets = [
+                with_problem(one, "unlocked", unlocked[one.target]) if one.target in unlocked else one
+                for one in targets
+            ]
+        self.health = Health(at=now, targets=tuple(targets), problems=problems)
         self._announcer.announce(self.health)
 
     def rest(self) -> None:
@@ -184,6 +190,7 @@ class Keeper:
         lookout = Lookout(means.containers, settings, means.scope)  # which may raise: then all is as it was
         self._means, self._lookout = means, lookout
         self._roster = Roster(settings, means.copies, means.scope)
+        self._anchors = anchors.Watch(means.containers)
         self._pasts = past.load(settings.state)
         self._announcer = Announcer(
             self._log, self._metrics, state=settings.state, metrics_file=settings.metrics_file, teller=means.teller

@@ -192,6 +192,8 @@ class GuardSection(Section):
     """Which volumes are refused of those that cannot be backed up: none; other databases; all that are not empty."""
     ignore: Listed = ()
     """Volumes that may always go, by name."""
+    anchor: bool = False
+    """Whether the sidecar keeps an anchor on the volumes of each target."""
 
 
 class QuerySection(Section):

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from dbguard.cli import output
+from dbguard.cli.lock import lock_command, unlock_command
 from dbguard.errors import DbguardError
 from dbguard.shim import files, interpreter, script
 from dbguard.shim.look import Found, look
@@ -23,6 +24,10 @@ _SHOWN = {"guarded": "guarded", "absent": "-", "open": "not guarded"}
 @click.group("guard")
 def guard_command() -> None:
     """Guard plain `docker compose` too, and lock volumes so that the engine itself keeps them."""
+
+
+guard_command.add_command(lock_command)
+guard_command.add_command(unlock_command)
 
 
 @guard_command.command("install")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -9,12 +10,13 @@ from typing import cast
 import click
 import pydantic
 
-from dbguard import past
+from dbguard import anchors, past
 from dbguard.cli import output
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.errors import DbguardError, NotFound, StorageUnavailable, UsageError
-from dbguard.health import TargetHealth
+from dbguard.health import TargetHealth, with_problem
+from dbguard.model import Sighting
 from dbguard.past import Past
 from dbguard.roster import Roster
 from dbguard.sections import duration
@@ -49,6 +51,8 @@ def status_command(
     )
     meant = [one for one in watched if target in {None, str(one.name), one.name.service}]
     found = [_sternly(one.health(now, max_age=limit), one.past) for one in meant]
+    if world.settings.guard.anchor:
+        found = _unlocked(found, anchors.missing(world.containers, sightings))
     if not found:
         raise NotFound(f"no target {target or 'at all'} is known here", hint="`dbguard discover` says what there is")
     if as_json:
@@ -66,6 +70,11 @@ def status_command(
         raise StorageUnavailable(f"nobody can tell what backups there are: {unknown[0].problems['unreadable']}")
     if bad := [*(one.target for one in found if not one.healthy), *(nameless if target is None else ())]:
         raise DbguardError(f"not backed up as it should be: {', '.join(bad)}")
+
+
+def _unlocked(found: list[TargetHealth], missing: Mapping[str, Sighting]) -> list[TargetHealth]:
+    texts = {str(seen.name): f"volume {volume} has no anchor" for volume, seen in missing.items()}
+    return [with_problem(one, "unlocked", texts[one.target]) if one.target in texts else one for one in found]
 
 
 def _sternly(health: TargetHealth, past: Past) -> TargetHealth:

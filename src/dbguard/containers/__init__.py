@@ -18,6 +18,7 @@ import docker
 from dbguard.command import Command
 from dbguard.containers.answers import own_socket, translated
 from dbguard.containers.files import only_folder, unpacked
+from dbguard.containers.holding import hold
 from dbguard.containers.isolated import Isolated, isolated
 from dbguard.containers.onlooker import onlooker
 from dbguard.errors import DbguardError, EngineUnavailable, NotFound
@@ -187,6 +188,10 @@ class Containers:
         labels = {"dbguard.target": target} if target is not None else {}
         with onlooker(self._client, volume, writable=writable, labels=labels) as container:
             yield self.inspect(container)
+
+    def hold(self, volume: str, image: str, *, name: str, labels: Mapping[str, str]) -> str:
+        """See holding.hold."""
+        return hold(self._client, image, volume, name=name, labels=labels)
 
     def volume_labels(self, name: str) -> dict[str, str] | None:
         """None when there is no such volume."""

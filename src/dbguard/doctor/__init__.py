@@ -9,7 +9,7 @@ from functools import partial
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
 from dbguard.containers import Containers
-from dbguard.doctor import leftovers, places, targets
+from dbguard.doctor import leftovers, locks, places, targets
 from dbguard.doctor.findings import Finding, failed, ok, warning
 from dbguard.encryption import recipients
 from dbguard.errors import DbguardError
@@ -38,6 +38,7 @@ def examine(
             yield from _guarded(
                 str(seen.name), partial(leftovers.in_container, containers, seen.target, settings.state, clean)
             )
+    yield from _guarded("anchors", partial(locks.look, containers, sightings, settings.guard.anchor))
     yield from _guarded("throw-away containers", partial(leftovers.throwaways, containers, settings.state, clean))
     yield from _guarded("onlookers", partial(leftovers.onlookers, containers, settings.state, clean))
 

@@ -64,8 +64,9 @@ def unlock_command(ctx: click.Context, what: tuple[str, ...], as_json: bool) -> 
 def _volumes(world: World, what: tuple[str, ...]) -> list[str]:
     """Each once, in the order named. A word is a volume if there is one of that name. Raises NotFound."""
     found: dict[str, None] = {}
+    anchored = {one.locks for one in anchors.all_of(world.containers)}
     for word in what:
-        if "/" not in word and world.containers.volume_labels(word) is not None:
+        if word in anchored or ("/" not in word and world.containers.volume_labels(word) is not None):
             found[word] = None
             continue
         containers = [one for one in world.containers.list(stopped=True) if fits(one, word) and one.locks is None]

@@ -126,8 +126,27 @@ DELETING = [
     "compose down --volumes --remove-orphans --timeout 0",
     f"volume rm --force {VOLUME}",
     "volume prune --force --all",
-    "system prune --volumes --all --force",
+    "API=1.41 volume prune --force",  # as before Engine 23, whose named volumes went with it
+    "API=1.41 system prune --volumes --all --force",
 ]
+
+
+def delete(host: Host, command: str) -> None:
+    words = command.split()
+    if words[0].startswith("API="):
+        words = ["env", f"DOCKER_{words[0].replace('=', '_VERSION=')}", "docker", *words[1:]]
+    host.run(*words if words[0] == "env" else ["docker", *words])
+
+
+def test_without_an_anchor_each_of_them_deletes(host: Host) -> None:
+    """Else the next test would prove nothing."""
+    for command in DELETING:
+        host.docker("compose", "up", "--detach")
+        if "compose" not in command:
+            host.docker("compose", "down", "--timeout", "0")
+        assert VOLUME in host.volumes
+        delete(host, command)
+        assert VOLUME not in host.volumes, command
 
 
 def test_the_engine_refuses(host: Host) -> None:
@@ -137,7 +156,7 @@ def test_the_engine_refuses(host: Host) -> None:
     volumes = host.volumes
     assert VOLUME in volumes
     for command in DELETING:
-        host.run("docker", *command.split())
+        delete(host, command)
         assert VOLUME in host.volumes, command
         assert host.anchors == [f"dbguard-lock-{VOLUME} running"], command
     assert host.docker("ps", "--quiet", "--filter", "label=com.docker.compose.project").split() == []

@@ -23,7 +23,7 @@ from dbguard import anchors
 from dbguard.containers import Containers
 from dbguard.errors import ExecFailed, NotFound
 from dbguard.model import Sighting, TargetName
-from tests.stack import wait_until
+from tests.stack import QuickStack, sidecar_image, wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -301,3 +301,42 @@ def test_it_survives_the_engine(host: Host) -> None:
     time.sleep(0)
     host.docker("compose", "down", "--volumes")
     assert VOLUME in host.volumes
+
+
+# --- the sidecar, on the machine's own engine ---
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[QuickStack]:
+    stack = QuickStack(tmp_path, sidecar_image())
+    stack.services["backup"]["environment"]["DBGUARD_GUARD__ANCHOR"] = "true"
+    stack.services["db"]["volumes"] = ["data:/var/lib/mysql"]
+    stack.write()
+    yield stack
+    stack.dbguard("guard", "unlock", f"{stack.project}_data")
+    stack.here("docker", "compose", "down", "--volumes", "--timeout", "1")
+    stack.here("docker", "volume", "rm", "--force", f"{stack.project}_data")
+
+
+def test_the_sidecar_locks_what_it_backs_up(stack: QuickStack) -> None:
+    volume = f"{stack.project}_data"
+    name = f"dbguard-lock-{volume}"
+
+    def held() -> bool:
+        return stack.here("docker", "inspect", "--format", "{{.State.Running}}", name).stdout == "true\n"
+
+    stack.up_with_data()
+    wait_until(held, "the anchor")
+    assert stack.dbguard("status").stderr == ""
+    stack.here("docker", "rm", "--force", name)
+    status = stack.dbguard("status", "--json")
+    assert json.loads(status.stdout)["targets"][0]["problems"] == {"unlocked": f"volume {volume} has no anchor"}
+    assert status.returncode == 0, "its backups are as they should be"
+    doctor = stack.dbguard("doctor")
+    assert f"WARN  {stack.project}/db: its volume {volume} has no anchor, and guard.anchor is on" in doctor.stdout
+    stack.compose("restart", "--timeout", "1", "backup")
+    wait_until(held, "the anchor that is missing when a sidecar begins")
+    time.sleep(1)  # whoever is stopped before it has seen that the anchor stays takes it away again
+    stack.compose("down", "--volumes", "--timeout", "1")
+    assert held()
+    assert stack.here("docker", "volume", "inspect", volume).returncode == 0

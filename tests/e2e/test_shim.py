@@ -20,7 +20,7 @@ from tests.stack import wait_until
 pytestmark = pytest.mark.docker
 
 DATABASE = IDLE.replace("data:/data", "data:/var/lib/mysql").replace(", /anonymous", "")
-"""What lies where a database's files belong is never deleted unseen."""
+"""It holds what looks like a database, which is never deleted just so."""
 
 PLAIN = f"""
 services:
@@ -81,6 +81,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     user = User(tmp_path_factory.mktemp("shim"))
     try:
         user.up("db")
+        made = user.compose("exec", "-T", "db", "sh", "-c", "echo 18 >/var/lib/mysql/PG_VERSION")
+        assert made.returncode == 0, made.stderr
         yield user
     finally:
         user.environment = user.bare
@@ -163,6 +165,33 @@ def test_a_signal_reaches_compose(user: User, way: str) -> None:
         if way == "looked at":
             assert not user.compose("ps", "-q", "web").stdout.strip(), "Compose has stopped it"
     assert codes[0] == codes[1] == 130
+
+
+def test_a_signal_while_dbguard_still_judges(user: User, tmp_path: Path) -> None:
+    """Whoever stops the command must not find that it went on."""
+    other = Stack(tmp_path, PLAIN)
+    other.environment = user.environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    try:
+        other.compose("create")
+        process = subprocess.Popen(
+            ["docker", "compose", "down", "-v"],
+            cwd=other.folder, env=other.environment, start_new_session=True, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_until(lambda: "dbguard.cli.shim" in family(process.pid), "dbguard is asked")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, said
+        assert "stopped by SIGINT" in said
+        assert other.exists(other.volume)
+    finally:
+        other.remove()
+
+
+def family(pid: int) -> str:
+    """The command lines of a process's children."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    ids = [child for file in children for child in file.read_text().split()]
+    return " ".join(Path(f"/proc/{child}/cmdline").read_text() for child in ids if Path(f"/proc/{child}").exists())
 
 
 def test_a_terminal_stays_one(user: User) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,6 @@ from dbguard.shim import places
 from dbguard.shim.files import KEPT, is_recorded
 from dbguard.shim.places import NAME, Surroundings
 from dbguard.shim.script import Kind
-
-_PATIENCE = 60.0
-"""Seconds for a program to say its version; the first one is written in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +71,7 @@ def _standalone(around: Surroundings, all_users: bool) -> Iterator[Shim]:
     if all_users:
         found = [file for file in found if not file.is_relative_to(around.home)]  # which the others have not
     if reals := _reals(place, found, [folder / NAME for folder in (around.programs, Path("/usr/bin"))]):
-        yield Shim(kind=_kind(reals[0] if reals[0].exists() else place), place=place, reals=reals)
+        yield Shim(kind="standalone", place=place, reals=reals)
 
 
 def _reals(place: Path, candidates: Sequence[Path], later: Sequence[Path]) -> tuple[Path, ...]:
@@ -84,18 +80,3 @@ def _reals(place: Path, candidates: Sequence[Path], later: Sequence[Path]) -> tu
     here = os.path.lexists(kept) or (os.path.lexists(place) and not places.is_shim(place))
     first = kept if here else next((file for file in candidates if file != place and not places.is_shim(file)), None)
     return tuple(dict.fromkeys([first, *(file for file in later if file != place)])) if first is not None else ()
-
-
-def _kind(program: Path) -> Kind:
-    """Raises NotFound for one that does not say which Compose it is."""
-    try:
-        done = subprocess.run(
-            [program, "version", "--short"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=_PATIENCE, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotFound(f"{program} does not say which Compose it is: {error}") from error
-    version = done.stdout.strip().removeprefix("v")
-    if done.returncode != 0 or not version[:1].isdigit():
-        raise NotFound(f"{program} does not say which Compose it is", hint=f"does `{program} version --short` work?")
-    return "v1" if version.startswith("1.") else "standalone"

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["plugin", "standalone", "v1"]
-"""What is behind it: docker's plugin, `docker-compose` of version 2, `docker-compose` of version 1."""
+Kind = Literal["plugin", "standalone"]
+"""What is behind it: docker's plugin, or `docker-compose`, of version 1 or 2."""
 
 _FIRST = b"#!/bin/sh\n# dbguard shim, format 1\n"
 

@@ -363,6 +363,26 @@ def test_an_update_that_overwrites_the_shim_is_seen(around: Surroundings) -> Non
     assert list(tree(around.own_plugins)) == [NAME]
 
 
+def test_an_update_of_what_is_a_link(around: Surroundings) -> None:
+    linked(around)
+    put(plan(around, all_users=False))
+    place = around.own_plugins / NAME
+    place.unlink()
+    place.symlink_to(program(around.home / "new app" / NAME, "2.41.0"))
+    put(plan(around, all_users=False))
+    take_away(installed(around, all_users=False))
+    assert place.readlink() == around.home / "new app" / NAME
+
+
+def test_a_shim_that_somebody_has_deleted(around: Surroundings) -> None:
+    own(around)
+    before = tree(around.home)
+    put(plan(around, all_users=False))
+    (around.own_plugins / NAME).unlink()
+    take_away(installed(around, all_users=False))
+    assert tree(around.home) == before
+
+
 def test_what_is_found_before_the_shim_is_seen(around: Surroundings) -> None:
     distribution(around)
     put(plan(around, all_users=False))

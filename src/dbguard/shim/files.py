@@ -64,13 +64,13 @@ def uninstall(places_of_shims: Sequence[Path]) -> Iterator[str]:
 
 def _restored(place: Path, record: _Record) -> str:
     kept = place.with_name(KEPT)
-    if not places.is_shim(place):
+    if os.path.lexists(place) and not places.is_shim(place):
         kept.unlink(missing_ok=True)
         return f"{place} was no shim any more, and stays as it is"
     if os.path.lexists(kept):
         kept.replace(place)
         return f"{place} is again what it was"
-    place.unlink()
+    place.unlink(missing_ok=True)
     return f"{place} is gone{', and so was what it stood in for' if record.kept else ''}"
 
 

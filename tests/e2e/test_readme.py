@@ -18,7 +18,7 @@ from dbguard.habits import habits
 from dbguard.notify import Channels
 from dbguard.ping import Ping
 from dbguard.retention import Policy
-from dbguard.sections import VerifySection
+from dbguard.sections import GuardSection, VerifySection
 from dbguard.storages import open_storage
 from tests.stack import ROOT, TABLE, Stack, sidecar_image, wait_until
 
@@ -87,7 +87,8 @@ def test_restoring_without_dbguard(stack: Stack) -> None:
 
 def test_every_setting_is_listed_and_exists() -> None:
     listed = set(re.findall(r"`([a-z0-9_.]+)`", " ".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
-    fields = set(Settings.model_fields) - {"guard", "targets", "verify"} | {"guard.recent"}
+    fields = set(Settings.model_fields) - {"guard", "targets", "verify"}
+    fields |= {f"guard.{name}" for name in GuardSection.model_fields}
     fields |= {f"verify.{name}" for name in VerifySection.model_fields}
     assert listed == fields
 

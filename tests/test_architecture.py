@@ -24,9 +24,11 @@ LAYERS = """
     timetable told metrics notify
     guard
     upkeep lookout news
+    restore_tables
     backup restore verify prune mirror placement health
     swap
     whole loading throwaway anchors
+    tables_plan
     discover manifest script removal sidecar shelf restore_plan
     compose
     dumping
@@ -41,7 +43,7 @@ LAYERS = """
     schedule encryption engines storages process checker cache
     argv command frames retention freshness sqldump stream report
     suspicion since binlog
-    layout pulse feed shim
+    layout pulse feed create_table chosen shim
     pflag docopt archive state logs ping behind
     model
     errors

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dbguard import inventory
 from dbguard.archive import Archive, Database, Table
 from dbguard.checksums import NEUTRAL, checksum, columns, statement
+from dbguard.create_table import Place
 from dbguard.definitions import definitions
 from dbguard.engines import ENGINES
 from dbguard.model import Server
@@ -26,6 +28,39 @@ def differences(asking: Asking, server: Server, archive: Archive) -> list[str]:
         *_definitions(asking, server, archive.databases),
         *rows(
             asking, server, [(name, table) for name, table in _counted(archive) if ("table", name, table.name) in now]
+        ),
+    ]
+
+
+def tables(
+    asking: Asking,
+    server: Server,
+    archive: Archive,
+    places: Mapping[Place, Place],
+    *,
+    tied: Collection[Place] = (),
+) -> list[str]:
+    """Like `differences`, for single tables; `places` says where each is now. Those that are `tied` may be defined
+    otherwise."""
+    saved = {(one.name, table.name): (one, table) for one in archive.databases for table in one.tables}
+    there = {(one.name, table.name) for one in inventory.take(asking, server).databases for table in one.tables}
+    missing = [place for place in places.values() if place not in there]
+    known = [
+        (place[0], replace(saved[was][1], name=place[1]))
+        for was, place in places.items()
+        if place in there and saved[was][1].rows is not None
+    ]
+    same = archive.software.server_version == server.version
+    now = definitions(asking, server, [database for database, _ in places.values()]) if same else {}
+    return [
+        *(f"table {'.'.join(place)} is missing" for place in missing),
+        *rows(asking, server, known),
+        *(
+            f"table {'.'.join(place)} is defined otherwise"
+            for was, place in places.items()
+            if place in there and was not in tied and same
+            for fingerprint in [saved[was][0].definitions.get(f"table {was[1]}")]
+            if fingerprint not in {None, now.get(place[0], {}).get(f"table {place[1]}")}
         ),
     ]
 

@@ -20,7 +20,7 @@ from dbguard.script import Script
 from dbguard.swap import swap
 from dbguard.whole import whole_copy
 
-_LOCK_WAIT = 30
+LOCK_WAIT = 30
 """Seconds that a DROP waits for those who use the database."""
 
 
@@ -106,9 +106,9 @@ def _drop(todo: RestorePlan, session: sql.Session, settings: Settings) -> None:
     """Makes room. The server gives up waiting for a lock before we do, so that no DROP comes true later."""
     gone: list[str] = []
     for name in (*todo.emptied, *todo.replaced):
-        statements = (f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}", f"DROP DATABASE {sql.quoted(name)}")
+        statements = (f"SET SESSION lock_wait_timeout = {LOCK_WAIT}", f"DROP DATABASE {sql.quoted(name)}")
         try:
-            session.query(*statements, timeout=max(settings.stall.total_seconds(), 2 * _LOCK_WAIT))
+            session.query(*statements, timeout=max(settings.stall.total_seconds(), 2 * LOCK_WAIT))
         except QueryFailed as error:
             lost = f"; dropped already: {', '.join(gone)}" if gone else "; nothing was dropped"
             raise RestoreFailed(

@@ -51,6 +51,17 @@ class RestorePlan:
             ),
         ]
 
+    def facts(self) -> dict[str, object]:
+        """The same for a program."""
+        return {
+            "archive": self.archive.id,
+            "target": str(self.target.name),
+            "databases": [{"from": saved.name, "to": name} for saved, name in self.databases],
+            "replaced": list(self.replaced),
+            "max_allowed_packet": self.packet,
+            "accounts": self.accounts,
+        }
+
     @property
     def events(self) -> int:
         """That this server may run as soon as they are loaded."""
@@ -71,7 +82,7 @@ def plan(
 ) -> RestorePlan:
     """Looks at the archive and the server. `accounts` None: they are loaded where no database holds anything yet, and
     all are restored. Raises NotFound, UsageError or RestoreFailed when it cannot work."""
-    _check_kind(archive, target, force_version=force_version)
+    check_kind(archive, target, force_version=force_version)
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
     if not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
@@ -83,19 +94,18 @@ def plan(
     full, empty = present(containers, target)
     if accounts and "accounts" not in archive.blobs:
         raise NotFound(f"{archive.id} holds no accounts")
-    needed = archive.largest_statement + 4096
     return RestorePlan(
         archive=archive,
         target=target,
         databases=tuple(zip(chosen, names, strict=True)),
         emptied=tuple(name for name in names if same(target, name) in empty),
         replaced=tuple(name for name in names if same(target, name) in full),
-        packet=_LARGEST_PACKET if needed > int(target.server.settings.get("max_allowed_packet", 0)) else None,
+        packet=packet(archive, target),
         accounts="accounts" in archive.blobs and (database is None and not full if accounts is None else accounts),
     )
 
 
-def _check_kind(archive: Archive, target: Target, *, force_version: bool) -> None:
+def check_kind(archive: Archive, target: Target, *, force_version: bool) -> None:
     """The archive must be one that this server can hold."""
     if archive.software.engine != target.server.engine:
         raise RestoreFailed(
@@ -116,6 +126,12 @@ def _check_kind(archive: Archive, target: Target, *, force_version: bool) -> Non
         )
     if archive.largest_statement >= _LARGEST_PACKET:
         raise RestoreFailed(f"{archive.id} holds a statement of {archive.largest_statement} bytes: no server takes it")
+
+
+def packet(archive: Archive, target: Target) -> int | None:
+    """The max_allowed_packet that its largest statement needs, where the server's is too small."""
+    needed = archive.largest_statement + 4096
+    return _LARGEST_PACKET if needed > int(target.server.settings.get("max_allowed_packet", 0)) else None
 
 
 def present(containers: Containers, target: Target) -> tuple[set[str], set[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from dbguard.archive import Archive, Blob, Database
 from dbguard.catalog import Catalog
@@ -18,6 +18,14 @@ from dbguard.stream import Meter, metered, unpacked
 _BATCH = 256 << 10
 
 
+class Selection(Protocol):
+    """What of a dump is wanted."""
+
+    def of(self, piece: Piece) -> Iterator[tuple[Piece, bytes]]:
+        """What is to be done of this piece: nothing, the piece with its text, or others in its place."""
+        ...
+
+
 class Script:
     """Reads the SQL of an archive, and tells how far it has come."""
 
@@ -29,12 +37,14 @@ class Script:
         report: Report = quiet,
         *,
         keys: Sequence[Any] = (),
+        selection: Selection | None = None,
     ) -> None:
-        """`names` says which databases to load, and under which name; `keys` open an encrypted archive."""
+        """`names` says which databases to load, and under which name, unless a `selection` does; `keys` open an
+        encrypted archive."""
         self._archive = archive
         self._catalog = catalog
         self._keys = keys
-        self._selection = _Selection(archive, names)
+        self._selection = selection or Databases(archive, names)
         self._report = Throttled(report)
         self._current = ""
         self.size = archive.blobs["data"].plain_size
@@ -57,8 +67,8 @@ class Script:
         for piece in self._pieces():
             what = f"{piece.object[0]} {piece.database}.{piece.object[1]}" if piece.object else ""
             self._current = what or self._current
-            for data in self._selection.of(piece):
-                yield piece, data, what
+            for part, data in self._selection.of(piece):
+                yield part, data, what
 
     def _pieces(self) -> Iterator[Piece]:
         blob = self._archive.blobs["data"]
@@ -92,8 +102,8 @@ def for_database(piece: Piece, name: str) -> bytes:
     return piece.data
 
 
-class _Selection:
-    """Of a dump, the part that was asked for, under the name that was asked for."""
+class Databases:
+    """Of a dump, the databases that were asked for, under the names that were asked for."""
 
     def __init__(self, archive: Archive, names: Mapping[str, str]) -> None:
         self._names = names
@@ -102,11 +112,15 @@ class _Selection:
             saved.name: saved for saved in archive.databases if names.get(saved.name, saved.name) != saved.name
         }
 
-    def of(self, piece: Piece) -> Iterator[bytes]:
+    def of(self, piece: Piece) -> Iterator[tuple[Piece, bytes]]:
+        """See Selection."""
+        return ((piece, data) for data in self._data(piece))
+
+    def _data(self, piece: Piece) -> Iterator[bytes]:
         if piece.kind in {"database", "use"} and piece.database in self._renamed:
             name = self._names[piece.database]
             if piece.kind == "database":
-                yield _creation(self._renamed[piece.database], name)
+                yield f"{creation(self._renamed[piece.database], name)};\n".encode()
             yield f"USE {quoted(name)};\n".encode()
         elif piece.database in self._renamed:
             yield for_database(piece, self._names[piece.database])
@@ -114,6 +128,6 @@ class _Selection:
             yield piece.data
 
 
-def _creation(saved: Database, name: str) -> bytes:
+def creation(saved: Database, name: str) -> str:
     """The saved CREATE DATABASE with another name."""
-    return (saved.create.replace(quoted(saved.name), quoted(name), 1) + ";\n").encode()
+    return saved.create.replace(quoted(saved.name), quoted(name), 1)

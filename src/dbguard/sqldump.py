@@ -228,7 +228,7 @@ def _created(words: Iterator[bytes]) -> tuple[ObjectKind | Literal["database"], 
         upper = word.upper()
         final_view = final_view or upper == b"ALGORITHM"
         if upper == b"DATABASE":
-            return "database", _name(words)
+            return "database", name_in(words)
         if upper == b"VIEW" and not final_view:
             return None  # a stand-in that the real view replaces at the end of the dump
         if upper in _KINDS:
@@ -239,11 +239,11 @@ def _created(words: Iterator[bytes]) -> tuple[ObjectKind | Literal["database"], 
 def _kind_and_name(kind: ObjectKind, words: Iterator[bytes]) -> tuple[ObjectKind, str]:
     word = next(words, b"")
     if kind == "package" and word.upper() == b"BODY":
-        return "package body", _name(words)
-    return kind, _name(words, word)
+        return "package body", name_in(words)
+    return kind, name_in(words, word)
 
 
-def _name(words: Iterator[bytes], first: bytes | None = None) -> str:
+def name_in(words: Iterator[bytes], first: bytes | None = None) -> str:
     """MariaDB repeats a trigger's name as its author wrote it: bare, in either kind of quotes, with its database."""
     word = next(words, b"") if first is None else first
     while word.upper() in {b"IF", b"NOT", b"EXISTS"}:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dbguard.accounts import Loaded
-from dbguard.backup import Wish, back_up
-from dbguard.cli import output
-from dbguard.cli.choosing import manifest, newest
+from dbguard.cli import output, restoring
+from dbguard.cli.choosing import manifest
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
-from dbguard.copies import Copied
 from dbguard.encryption import identities
-from dbguard.errors import NotFound, Partly, UsageError
-from dbguard.lock import target_lock
-from dbguard.model import Target, TargetName
-from dbguard.report import Report
+from dbguard.errors import Partly, UsageError
 from dbguard.restore import Existing, Restored, restore
 from dbguard.restore_plan import RestorePlan, plan
-from dbguard.swap.recovery import recover
+from dbguard.restore_tables import TablesRestored, restore_tables
+from dbguard.tables_plan import TablesPlan, plan_tables
 
 
 @click.command("restore")
@@ -34,6 +29,13 @@ from dbguard.swap.recovery import recover
     "--at", metavar="TIME", help="The last good archive before this time: 2026-11-24T03:00, UTC or `timezone`."
 )
 @click.option("--database", metavar="NAME[:NEWNAME]", help="Only this database, optionally under another name.")
+@click.option(
+    "--table",
+    "tables",
+    metavar="DB.TABLE[:DB.NEW]",
+    multiple=True,
+    help="Only this table, optionally under another name; several of them in several options.",
+)
 @click.option("--identity", type=click.Path(path_type=Path), help="The file of the private key, where it is encrypted.")
 @click.option("--into", metavar="TARGET", help="Load into this running database instead.")
 @click.option("--replace", is_flag=True, help="Exchange databases that hold data, in one short moment at the end.")
@@ -57,6 +59,7 @@ def restore_command(
     archive_id: str | None,
     at: str | None,
     database: str | None,
+    tables: tuple[str, ...],
     identity: Path | None,
     into: str | None,
     replace: bool,
@@ -75,57 +78,81 @@ def restore_command(
     dbguard restore db --id 20261123T01 --database shop:shop_copy
     dbguard restore shop/db --at 2026-11-24T03:00 --replace
     dbguard restore shop/db --latest --into test/db --yes
+    dbguard restore shop/db --latest --table shop.orders:shop.orders_then
 
     --replace takes a backup of what is there and holds it, loads the archive beside the live databases, compares, and
     exchanges all tables at once. Until that moment nothing that is live is touched.
+
+    --table brings a table with its rows, indexes and triggers, and touches nothing else. Under another name it is a
+    copy to look into, without triggers and foreign keys.
     """
     if [latest, archive_id is not None, at is not None].count(True) != 1:
         raise UsageError("say which archive: one of --latest, --id ID and --at TIME")
+    if tables and (database or accounts):
+        raise UsageError("--table restores tables and nothing else", hint="leave --database and --accounts out")
     world = World(ctx)
-    found = _archive(world, target, archive_id, _time(world, at))
+    found = restoring.stored(world, target, archive_id, restoring.moment(world, at))
     archive = manifest(found)
     keys = identities(identity or world.settings.identity_file)
     old, _, new = (database or "").partition(":")
-    running = _running(world, into or str(archive.target), finish=not dry_run)
-    todo = plan(
-        archive,
-        running,
-        containers=world.containers,
-        database=old or None,
-        new_name=new or None,
-        accounts=accounts,
-        force_version=force_version,
-    )
+    running = restoring.running(world, into or str(archive.target), finish=not dry_run)
+    todo: RestorePlan | TablesPlan
+    if tables:
+        todo = plan_tables(archive, running, tables, containers=world.containers, force_version=force_version)
+    else:
+        todo = plan(
+            archive,
+            running,
+            containers=world.containers,
+            database=old or None,
+            new_name=new or None,
+            accounts=accounts,
+            force_version=force_version,
+        )
     existing: Existing = "drop" if in_place else "exchange" if replace else "keep"
     for line in todo.lines():
         output.say(output.printable(line))
     if as_json:
-        output.emit(_facts(todo))
+        output.emit(todo.facts())
     if dry_run:
         return
-    _ask(todo, yes=yes, replace=existing != "keep")
+    restoring.ask(yes=yes, replace=bool(todo.replaced) and existing != "keep")
     with output.progress() as report:
-        restored = restore(
-            todo,
-            containers=world.containers,
-            catalogs=found.catalogs,
-            settings=world.settings,
-            keys=keys,
-            existing=existing,
-            save=None if no_safety_backup else partial(_save, world, running, report),
-            report=report,
-        )
+        save = None if no_safety_backup else partial(restoring.save, world, running, report)
+        how: dict[str, Any] = {
+            "containers": world.containers,
+            "catalogs": found.catalogs,
+            "settings": world.settings,
+            "keys": keys,
+            "existing": existing,
+            "save": save,
+            "report": report,
+        }
+        restored = restore_tables(todo, **how) if isinstance(todo, TablesPlan) else restore(todo, **how)
     _tell(todo, restored)
 
 
-def _tell(todo: RestorePlan, restored: Restored) -> None:
+def _tell(todo: RestorePlan | TablesPlan, restored: Restored | TablesRestored) -> None:
     for what in restored.passed_over:
         output.say(f"warning: another copy was used: {output.printable(what)}")
-    output.say(f"restored {todo.archive.id} into {todo.target.name}: every object that was saved is there")
+    if isinstance(todo, TablesPlan):
+        output.say(output.printable(f"restored {', '.join(map(str, todo.tables))} from {todo.archive.id}"))
+    else:
+        output.say(f"restored {todo.archive.id} into {todo.target.name}: every object that was saved is there")
     if restored.window is not None:
         output.say(f"exchanged in {restored.window:.1f} s: who has tables open in a transaction, begins it again")
-    if restored.accounts is not None:
+    if isinstance(restored, TablesRestored):
+        _tell_broken(restored)
+    elif restored.accounts is not None:
         _tell_accounts(restored.accounts)
+
+
+def _tell_broken(restored: TablesRestored) -> None:
+    """Raises Partly when something of the database does not fit the table that came back."""
+    for what in restored.broken:
+        output.say(f"warning: {output.printable(what)}")
+    if restored.broken:
+        raise Partly(f"the table is there, but what is around it does not fit: {restored.broken[0]}")
 
 
 def _tell_accounts(accounts: Loaded) -> None:
@@ -137,81 +164,3 @@ def _tell_accounts(accounts: Loaded) -> None:
         raise Partly(
             f"the data is there, but {output.count(len(accounts.failed), 'account or grant')} could not be loaded"
         )
-
-
-def _time(world: World, at: str | None) -> datetime | None:
-    if at is None:
-        return None
-    try:
-        time = datetime.fromisoformat(at)
-    except ValueError as error:
-        raise UsageError(f"{at!r} is no time", hint="write it as 2026-11-24T03:00 or 2026-11-24T03:00+01:00") from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=world.settings.timezone)
-
-
-def _finished(world: World, target: Target) -> Target:
-    with target_lock(world.settings.state, target.name):
-        for what in recover(target, world.containers, world.settings):
-            output.say(output.printable(what))
-    return world.target(str(target.name))
-
-
-def _save(world: World, target: Target, report: Report) -> None:
-    """What is there now, held until somebody releases it."""
-    outcome = back_up(
-        target,
-        containers=world.containers,
-        catalogs=world.copies.catalogs,
-        settings=world.settings,
-        wish=Wish(),
-        report=report,
-    )
-    for catalog in outcome.saved:
-        catalog.mark(outcome.archive.summary, "hold", datetime.now(UTC))
-    archive_id = outcome.archive.id
-    output.say(
-        f"saved   what is there now as {archive_id}, and held; when you need it no more: dbguard release {archive_id}"
-    )
-
-
-def _archive(world: World, wanted: str | None, archive_id: str | None, until: datetime | None) -> Copied:
-    names = world.stored_target(wanted)
-    if archive_id is not None:
-        return world.copies.find(archive_id, names)
-    if wanted is None or "/" not in wanted:  # a short name is meant for this project, if there is one here
-        names = [name for name in names if world.scope.project in {None, name.project}]
-    if not names:
-        here = f" of project {world.scope.project}" if world.scope.project else ""
-        raise NotFound(f"no archives of {wanted or 'any target'}{here} in {world.copies}")
-    if len(names) > 1:
-        raise UsageError(f"there are several targets: {', '.join(map(str, names))}", hint="name one of them")
-    return newest(world, names[0], until=until)
-
-
-def _running(world: World, wanted: str, *, finish: bool) -> Target:
-    """With `finish` a restore that was cut short there is brought to its end first."""
-    try:
-        target = world.target(wanted)
-        return _finished(world, target) if finish and target.server.unfinished else target
-    except NotFound as error:
-        service = TargetName.parse(wanted).service
-        raise NotFound(str(error), hint=f"start it: docker compose up -d --no-deps {service}") from error
-
-
-def _ask(todo: RestorePlan, *, yes: bool, replace: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is there to confirm", hint="give --yes in scripts, or --dry-run to see the plan")
-    output.confirm(replace=bool(todo.replaced) and replace)
-
-
-def _facts(todo: RestorePlan) -> dict[str, object]:
-    return {
-        "archive": todo.archive.id,
-        "target": str(todo.target.name),
-        "databases": [{"from": saved.name, "to": name} for saved, name in todo.databases],
-        "replaced": list(todo.replaced),
-        "max_allowed_packet": todo.packet,
-        "accounts": todo.accounts,
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import stat
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from dbguard import behind
 from dbguard.argv import Invocation
 from dbguard.errors import EngineUnavailable, Refused
 
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
 def become(words: Sequence[str], stdin: bytes | None = None) -> NoReturn:
     """Becomes this program: same process, terminal, stdin, signals and exit code. `stdin` replaces what was read."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what is ignored stays so across exec
     if stdin is not None:
         with tempfile.TemporaryFile() as file:
             file.write(stdin)
             file.seek(0)
             os.dup2(file.fileno(), 0)
     with _found(words[0]):
-        os.execvp(words[0], list(words))  # noqa: S606 — no shell is the point
+        behind.become(words)
 
 
 def call(words: Sequence[str], stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:

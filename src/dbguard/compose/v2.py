@@ -26,6 +26,8 @@ Event = tuple[str, str, str]
 """Kind, name and status of something the command would touch."""
 
 _NOTHING = "No resource found to remove", "No stopped containers", "not running in project"
+_WARNING = re.compile(r"^time=.* level=warning .*$", re.MULTILINE)
+"""What Compose says of the file it reads, whatever it then does."""
 _ALSO = {"rm": ("--force",), "up": ("--no-start",)}
 """What a dry run needs so that it asks no question and waits for nothing."""
 
@@ -113,7 +115,8 @@ def dry_run(program: Program) -> list[Event]:
         events += [event for event in _EVENT.findall(said) if event[0] != "Volume"]
     else:
         events = _EVENT.findall(said)
-    if answer.returncode != 0 or not (events or subcommand in RECREATING or any(text in said for text in _NOTHING)):
+    nothing = not _WARNING.sub("", said).strip() or any(text in said for text in _NOTHING)
+    if answer.returncode != 0 or not (events or subcommand in RECREATING or nothing):
         raise _unsaid(program, said)
     return events
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from dbguard import anchors
 from dbguard.compose import Deleting, Deletion
 from dbguard.containers import Containers
 from dbguard.errors import Busy
@@ -72,7 +73,19 @@ def run(
         if command.resolve(containers) != deletion:
             raise Busy("what would be deleted has changed while it was judged", hint="type the same command again")
         audit.write(state, command.words, verdict, "allowed")
+        stack.enter_context(_released(containers, verdict))
         command.execute()
+
+
+@contextlib.contextmanager
+def _released(containers: Containers, verdict: Verdict) -> Iterator[None]:
+    """Without the anchors that hold these volumes; there again if nothing came of it."""
+    released = anchors.release(containers, [volume.volume for volume in verdict.volumes])
+    try:
+        yield
+    except BaseException:
+        anchors.restore(containers, released)
+        raise
 
 
 def _mendable(verdict: Verdict) -> bool:

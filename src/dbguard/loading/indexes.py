@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
+from dbguard.create_table import items
+
 _NAME = rb"`(?:[^`]|``)*+`"
-_SIGN = re.compile(_NAME + rb"|'(?:[^']|'')*+'|[(),]")
 _AUTO = re.compile(rb"(" + _NAME + rb") .*\bAUTO_INCREMENT\b", re.DOTALL | re.IGNORECASE)
 _REFERENCES = re.compile(rb"\bREFERENCES (?:" + _NAME + rb"\.)?(" + _NAME + rb")")
 
@@ -17,7 +18,7 @@ _REFERENCES = re.compile(rb"\bREFERENCES (?:" + _NAME + rb"\.)?(" + _NAME + rb")
 def without_indexes(create: bytes) -> tuple[bytes, list[bytes]] | None:
     """The statement without its plain indexes, and their definitions; None where it has none, or any doubt: it is taken
     apart only as a server's own SHOW CREATE TABLE has it, with nothing in it but columns and usual keys."""
-    body = None if b"\\" in create else _body(create)
+    body = None if b"\\" in create else items(create)
     if body is None or b"ENGINE=InnoDB" not in create[body[1] :] or b"SYSTEM VERSIONING" in create[body[1] :]:
         return None
     kept, taken = [], []
@@ -42,23 +43,3 @@ def referenced(create: bytes) -> list[bytes]:
 def _covered(column: bytes, items: list[bytes]) -> bool:
     """A column that counts for itself needs to be the first of some index, always."""
     return any(item.lstrip().startswith(b"PRIMARY KEY (" + column) for item in items)
-
-
-def _body(create: bytes) -> tuple[int, int, list[bytes]] | None:
-    """Where the list of columns and keys begins and ends, and its items."""
-    depth = begin = start = 0
-    items: list[bytes] = []
-    for sign in _SIGN.finditer(create):
-        match sign.group():
-            case b"(":
-                depth += 1
-                if depth == 1:
-                    begin = start = sign.end()
-            case b")":
-                depth -= 1
-                if depth == 0:
-                    return begin, sign.start(), [*items, create[start : sign.start()]]
-            case b"," if depth == 1:
-                items.append(create[start : sign.start()])
-                start = sign.end()
-    return None

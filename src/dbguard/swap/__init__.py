@@ -7,27 +7,22 @@ archive's are made from the journal, by us or by whoever comes after us.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from dbguard import comparison, sql
 from dbguard.config import Settings
-from dbguard.connections import Connection
 from dbguard.containers import Containers
-from dbguard.errors import DbguardError, QueryFailed, RestoreFailed
-from dbguard.loading import load_data, packet, run_script
+from dbguard.errors import RestoreFailed
+from dbguard.loading import load_data, run_script
 from dbguard.model import Target
 from dbguard.restore_plan import RestorePlan
-from dbguard.sql import quoted
-from dbguard.swap.journal import Journal, exchange
+from dbguard.swap.course import Exchange, run
+from dbguard.swap.journal import Journal
 from dbguard.swap.programs import Pieces, Told, elsewhere, removals, routine_grants, tables_of, trial, triggers
-from dbguard.swap.recovery import Server, alone, give_up, settle
+from dbguard.swap.recovery import Server
 from dbguard.swap.room import check_room
 from dbguard.swap.ties import refuse_steps, refuse_ties
 
-_LOCK_WAIT = 10
-"""Seconds that the exchange waits for those who use a table. All who come later wait behind it."""
-_LIVE = "the new tables are live; the next restore or backup of this server makes the rest"
 Reader = Callable[[dict[str, str]], Pieces]
 """Reads the archive's databases, under other names."""
 
@@ -40,25 +35,13 @@ def swap(todo: RestorePlan, read: Reader, size: int, *, containers: Containers, 
     refuse_steps(server.session, todo.target, [saved for saved, _ in todo.databases], lives)
     refuse_ties(server.session, lives)
     check_room(server.session, todo.target, containers, lives, size)
-    with alone(server) as held:
-        journal = Journal.new(server.session)
-        try:
-            journal.begin(lives, todo.target.server.identity)
-            with packet(server.session, todo.packet):
-                _load(server, journal, todo, read, size)
-            began = time.monotonic()
-            _exchange(server, journal, held)
-        except BaseException as error:
-            error.add_note(_aftermath(server, journal))
-            raise
-        try:
-            settle(server, journal)
-            took = time.monotonic() - began
-            journal.remove()
-        except BaseException as error:
-            error.add_note(_LIVE)
-            raise
-        return took
+    return run(
+        server,
+        lives,
+        packet_size=todo.packet,
+        load=lambda journal: _load(server, journal, todo, read, size),
+        what=lambda journal: _exchange(server, journal),
+    )
 
 
 def _spelled(target: Target, name: str) -> str:
@@ -84,37 +67,10 @@ def _load(server: Server, journal: Journal, todo: RestorePlan, read: Reader, siz
     )
 
 
-def _exchange(server: Server, journal: Journal, held: Connection) -> None:
-    """By the session that ends with us: nothing of it may come true when somebody else has undone it already."""
-    pairs = journal.pairs()
-    lives = [pair.live for pair in pairs]
-    for trigger in triggers(server.session, lives):
-        journal.note_trigger(trigger)
-    for grant in routine_grants(server.session, lives):
-        journal.note("grant", grant.encode())
-    renames = [*exchange(pairs, server.tables()), journal.turn("loading", "swapped")]
-    try:
-        held.query(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT}")
-        for name in sorted(set(lives) - server.databases()):
-            held.query(f"CREATE DATABASE {quoted(name)}")
-            journal.note("made", name.encode())
-        for pair in pairs:
-            held.query(f"CREATE DATABASE {quoted(pair.old)}")
-        for removal in removals(server.session, lives, "TRIGGER"):
-            held.query(removal, timeout=3 * _LOCK_WAIT)
-        held.query(f"RENAME TABLE {', '.join(renames)}", timeout=3600)
-    except QueryFailed as error:
-        raise RestoreFailed(
-            f"{server.target.name}: the tables could not be exchanged: {error}",
-            hint="does another session use them? stop the applications, then type the same command again",
-        ) from error
-
-
-def _aftermath(server: Server, journal: Journal) -> str:
-    """Undoes what can be undone. Says how things are then."""
-    try:
-        if give_up(server, journal):
-            return "the live data is as it was"
-        return _LIVE
-    except DbguardError as error:
-        return f"the next restore or backup of this server brings it to its end: {error}"
+def _exchange(server: Server, journal: Journal) -> Exchange:
+    lives = [pair.live for pair in journal.pairs()]
+    return Exchange(
+        tables=server.tables(),
+        triggers=[*triggers(server.session, lives)],
+        grants=routine_grants(server.session, lives),
+    )

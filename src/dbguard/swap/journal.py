@@ -21,6 +21,8 @@ State = Literal["loading", "swapped", "settled", "given_up"]
 
 _AUTOCOMMIT = "SET SESSION autocommit = 1"
 _CHUNK = 1 << 20
+Place = tuple[str, str]
+"""Database and table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class Journal:
     def new(cls, asking: Asking) -> Journal:
         return cls(f"dbguard_swap_{secrets.token_hex(4)}", asking)
 
-    def begin(self, lives: Sequence[str], identity: str) -> None:
-        """Before any side database is made."""
+    def begin(self, lives: Sequence[str], identity: str, only: Sequence[Place] | None = None) -> None:
+        """Before any side database is made. `only` where not whole databases are exchanged, but these tables of
+        theirs."""
         self._asking.query(
             _AUTOCOMMIT,
             f"CREATE DATABASE {self.name}",
@@ -62,12 +65,18 @@ class Journal:
             "ENGINE=InnoDB",
             self._note("live", json.dumps(lives).encode()),
             self._note("identity", identity.encode()),
+            *([] if only is None else [self._note("only", json.dumps(only).encode())]),
             f"CREATE TABLE {self.name}.loading (n INT) ENGINE=InnoDB",
         )
 
     def pairs(self) -> list[Pair]:
         lives = json.loads(next(iter(self.entries("live")), b"[]"))
         return [Pair(live, f"{self.name}_{n}", f"{self.name}_old_{n}") for n, live in enumerate(lives)]
+
+    def only(self) -> list[Place] | None:
+        """None where whole databases are exchanged."""
+        entry = next(iter(self.entries("only")), None)
+        return None if entry is None else [(database, table) for database, table in json.loads(entry)]
 
     @property
     def identity(self) -> str:

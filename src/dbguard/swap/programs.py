@@ -65,7 +65,8 @@ def trial(programs: Sequence[Told], names: Mapping[str, str]) -> Pieces:
 def elsewhere(programs: Sequence[Told], names: Mapping[str, str]) -> Pieces:
     """The same for databases of other names."""
     for piece, sql, what in programs:
-        yield piece, sql if piece.database is None else for_database(piece, names[piece.database]), what
+        name = names.get(piece.database or "")
+        yield piece, sql if name is None else for_database(piece, name), what
 
 
 def removals(asking: Asking, databases: Sequence[str], only: str = "") -> list[str]:

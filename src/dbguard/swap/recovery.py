@@ -15,7 +15,7 @@ from dbguard.errors import Busy, QueryFailed
 from dbguard.loading import run_text
 from dbguard.model import Target
 from dbguard.sql import quoted
-from dbguard.swap.journal import Journal
+from dbguard.swap.journal import Journal, Place
 from dbguard.swap.programs import removals
 
 _LOCK = "dbguard_swap"
@@ -107,13 +107,28 @@ def settle(server: Server, journal: Journal) -> None:
     if journal.state() == "settled":
         return
     pairs = journal.pairs()
-    lives = [pair.live for pair in pairs]
-    server.session.execute(*removals(server.session, lives))
+    only = journal.only()
+    server.session.execute(*_removals(server, [pair.live for pair in pairs], only))
     sides = server.session.query(
         "SELECT schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata"
     )[0]
     defaults = {name: f"CHARACTER SET {charset} COLLATE {collation}" for name, charset, collation in sides}
-    server.session.execute(*(f"ALTER DATABASE {quoted(pair.live)} {defaults[pair.side]}" for pair in pairs))
+    changed = [pair for pair in pairs if only is None or pair.live in journal.made()]
+    server.session.execute(*(f"ALTER DATABASE {quoted(pair.live)} {defaults[pair.side]}" for pair in changed))
     run_text(b"".join(journal.entries("programs")), server.target, server.containers, server.settings)
     server.session.failures([grant.decode() for grant in journal.entries("grant")])  # of routines that are no more
     journal.advance("swapped", "settled")
+
+
+def _removals(server: Server, lives: Sequence[str], only: Sequence[Place] | None) -> list[str]:
+    """What a settling that was cut short has made goes too: all is made again."""
+    if only is None:
+        return removals(server.session, lives)
+    found = server.session.query(
+        "SELECT trigger_schema, trigger_name, event_object_table FROM information_schema.triggers"
+    )[0]
+    return [
+        f"DROP TRIGGER IF EXISTS {quoted(schema)}.{quoted(name)}"
+        for schema, name, table in found
+        if (schema, table) in only
+    ]

@@ -99,12 +99,13 @@ def _load(
         with packet(session, todo.packet):
             script = read(selection)
             load_data(script.pieces(), script.size, todo.target, containers, settings)
-            run_text(b"".join(before), todo.target, containers, settings)
+            if selection.alters:
+                run_text(b"".join(before), todo.target, containers, settings)
         server = todo.target.server
         if wrong := comparison.tables(session, server, todo.archive, to, tied=selection.tied):
             raise RestoreFailed(f"{todo.target.name}: what was loaded is not what was saved: {'; '.join(wrong[:5])}")
     except BaseException as error:
-        error.add_note(_undo(todo, session, [*to.values()], made, before))
+        error.add_note(_undo(todo, session, [*to.values()], made, before if selection.alters else ()))
         raise
     return [*to.values()]
 

@@ -18,6 +18,7 @@ class Tables:
         """Both by database and table as they were saved. `places` says where a table is to be made now."""
         self.tied: set[Place] = set()  # whose foreign keys lead somewhere else now, or nowhere
         self.triggers: list[tuple[Place, str]] = []
+        self.alters = False  # some trigger was made while its database had another character set
         self._places = places
         self._tables = tables
         self._table: Place | None = None  # the last that was made, where it is wanted
@@ -106,12 +107,14 @@ class Tables:
         for piece, data in self._held:
             if piece.kind != "statement" or altering:
                 self._altered = self._altered or piece.kind == "statement"
+                self.alters = self.alters or self._altered
                 yield piece, data
         self._held = []
 
 
 def defaults(asking: Asking, databases: Sequence[str]) -> Iterator[bytes]:
-    """Statements that make databases what they are now: around a trigger a dump sets what they were."""
+    """Statements that make databases what they are now: around a trigger a dump sets what they were. Not to be run
+    without need: in MySQL (seen in 9.7.4) ALTER DATABASE waits for every transaction that has any table of it open."""
     rows = asking.query(
         "SELECT schema_name, default_character_set_name, default_collation_name FROM information_schema.schemata"
     )[0]

@@ -74,7 +74,8 @@ def _load(server: Server, journal: Journal, todo: TablesPlan, read: Reader, size
     run_script(trial(programs, homes), server.target, server.containers, server.settings)
     server.session.execute(*removals(server.session, [*sides.values()]))
     made = elsewhere(programs, {side: live for live, side in sides.items()})
-    journal.note("programs", b"".join([*(data for _, data, _ in made), *defaults(server.session, [*sides])]))
+    after = defaults(server.session, [*sides]) if selection.alters else ()
+    journal.note("programs", b"".join([*(data for _, data, _ in made), *after]))
 
 
 def _refuse_namesakes(server: Server, coming: Collection[Place], only: Collection[Place]) -> None:

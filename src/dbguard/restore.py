@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from dbguard import inventory, sql
+from dbguard import comparison, inventory, sql
 from dbguard.accounts import Loaded
 from dbguard.catalog import Catalog
 from dbguard.config import Settings
@@ -16,7 +16,7 @@ from dbguard.loading import load_accounts, load_data, packet
 from dbguard.lock import target_lock
 from dbguard.report import Report, quiet
 from dbguard.restore_plan import RestorePlan, present, same
-from dbguard.script import Script
+from dbguard.script import Databases, Script
 from dbguard.swap import swap
 from dbguard.whole import whole_copy
 
@@ -69,12 +69,15 @@ def restore(
         swapped = bool(todo.replaced) and existing == "exchange"
 
         def script(names: Mapping[str, str]) -> Script:
-            return Script(todo.archive, names, catalog, report, keys=keys)
+            selection = Databases(todo.archive, names, rows=todo.part != "schema")
+            return Script(todo.archive, names, catalog, report, keys=keys, selection=selection)
 
         if swapped:
-            size = todo.archive.blobs["data"].plain_size
+            size = todo.archive.blobs["data"].plain_size if todo.part == "all" else 0
             window = swap(todo, lambda names: script(names).pieces(), size, containers=containers, settings=settings)
             _compare(todo, session)
+        elif todo.part == "accounts":
+            window = None
         else:
             window = None
             _load(todo, script({saved.name: name for saved, name in todo.databases}), session, containers, settings)
@@ -128,6 +131,18 @@ def _compare(todo: RestorePlan, session: sql.Session) -> None:
     ]
     if missing:
         raise RestoreFailed(f"{todo.target.name}: after the load these are missing: {', '.join(missing[:5])}")
+    if todo.part == "schema":
+        _compare_definitions(todo, session)
+
+
+def _compare_definitions(todo: RestorePlan, session: sql.Session) -> None:
+    """Tables as they were saved, and without rows. A foreign key of a copy leads into the copy."""
+    tables = [(saved, name, table) for saved, name in todo.databases for table in saved.tables]
+    places = {(saved.name, table.name): (name, table.name) for saved, name, table in tables}
+    saved = replace(todo.archive, databases=tuple(saved for saved, _ in todo.databases))
+    renamed = {place for place, now in places.items() if place != now}
+    if wrong := comparison.tables(session, todo.target.server, saved, places, tied=renamed):
+        raise RestoreFailed(f"{todo.target.name}: what was loaded is not what was saved: {'; '.join(wrong[:5])}")
 
 
 def _undo(todo: RestorePlan, session: sql.Session) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from dbguard import inventory, sql
-from dbguard.archive import Archive, Database
+from dbguard.archive import WITHOUT_DATA, Archive, Database
 from dbguard.containers import Containers
 from dbguard.engines.mysql import version_number
 from dbguard.errors import NotFound, RestoreFailed, UsageError
@@ -14,6 +15,9 @@ from dbguard.model import Target
 _CASE = "lower_case_table_names"
 _LARGEST_PACKET = 1 << 30
 """Bytes; the most a server takes in one statement (max_allowed_packet)."""
+
+
+Part = Literal["all", "schema", "accounts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class RestorePlan:
     replaced: tuple[str, ...]
     packet: int | None  # max_allowed_packet to set while loading, when the server's is too small
     accounts: bool = False  # users, roles and grants too
+    part: Part = "all"
 
     def lines(self) -> list[str]:
         """For a person, before the question."""
@@ -37,6 +42,7 @@ class RestorePlan:
             *partial,
             f"into      {self.target.name}, container {self.target.container.name}, {self.target.server.version}",
             *(f"database  {_arrow(saved.name, name)}, objects: {len(saved.named())}" for saved, name in self.databases),
+            *(("rows      none: every definition, and empty tables",) if self.part == "schema" else ()),
             *(f"in use    {name} holds data: --replace exchanges it for the archive's" for name in self.replaced),
             *((f"setting   max_allowed_packet = {self.packet} while loading",) if self.packet else ()),
             *(
@@ -60,6 +66,7 @@ class RestorePlan:
             "replaced": list(self.replaced),
             "max_allowed_packet": self.packet,
             "accounts": self.accounts,
+            "part": self.part,
         }
 
     @property
@@ -79,13 +86,18 @@ def plan(
     new_name: str | None = None,
     accounts: bool | None = None,
     force_version: bool = False,
+    part: Part = "all",
 ) -> RestorePlan:
     """Looks at the archive and the server. `accounts` None: they are loaded where no database holds anything yet, and
-    all are restored. Raises NotFound, UsageError or RestoreFailed when it cannot work."""
+    all are restored with their rows. Raises NotFound, UsageError or RestoreFailed when it cannot work."""
     check_kind(archive, target, force_version=force_version)
     chosen = tuple(saved for saved in archive.databases if database in {None, saved.name})
-    if not chosen:
+    if part == "accounts":
+        chosen, accounts = (), True
+    elif not chosen:
         raise NotFound(f"{archive.id} holds no database {database}")
+    if part == "schema":
+        chosen, accounts = tuple(map(_without_rows, chosen)), bool(accounts)
     if new_name is not None and (len(chosen) > 1 or not inventory.is_user_database(new_name)):
         raise UsageError(
             f"{new_name!r} cannot be the new name", hint="give one database, and no system database's name"
@@ -102,7 +114,17 @@ def plan(
         replaced=tuple(name for name in names if same(target, name) in full),
         packet=packet(archive, target),
         accounts="accounts" in archive.blobs and (database is None and not full if accounts is None else accounts),
+        part=part,
     )
+
+
+def _without_rows(database: Database) -> Database:
+    """As it must be after a load of definitions only."""
+    tables = tuple(
+        table if (table.engine or "").lower() in WITHOUT_DATA else replace(table, rows=0, checksum=None)
+        for table in database.tables
+    )
+    return replace(database, tables=tables)
 
 
 def check_kind(archive: Archive, target: Target, *, force_version: bool) -> None:

@@ -105,8 +105,9 @@ def for_database(piece: Piece, name: str) -> bytes:
 class Databases:
     """Of a dump, the databases that were asked for, under the names that were asked for."""
 
-    def __init__(self, archive: Archive, names: Mapping[str, str]) -> None:
+    def __init__(self, archive: Archive, names: Mapping[str, str], *, rows: bool = True) -> None:
         self._names = names
+        self._rows = rows
         self._whole = len(names) == len(archive.databases)
         self._renamed = {
             saved.name: saved for saved in archive.databases if names.get(saved.name, saved.name) != saved.name
@@ -117,6 +118,8 @@ class Databases:
         return ((piece, data) for data in self._data(piece))
 
     def _data(self, piece: Piece) -> Iterator[bytes]:
+        if piece.kind == "rows" and not self._rows:
+            return
         if piece.kind in {"database", "use"} and piece.database in self._renamed:
             name = self._names[piece.database]
             if piece.kind == "database":

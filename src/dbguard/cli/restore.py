@@ -47,6 +47,8 @@ from dbguard.tables_plan import TablesPlan, plan_tables
     default=None,
     help="Users, roles and grants too. By default where no database holds anything yet.",
 )
+@click.option("--schema-only", is_flag=True, help="All definitions, and no rows.")
+@click.option("--accounts-only", is_flag=True, help="Users, roles and grants alone; who is there keeps the password.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
@@ -67,6 +69,8 @@ def restore_command(
     no_safety_backup: bool,
     force_version: bool,
     accounts: bool | None,
+    schema_only: bool,
+    accounts_only: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -88,8 +92,10 @@ def restore_command(
     """
     if [latest, archive_id is not None, at is not None].count(True) != 1:
         raise UsageError("say which archive: one of --latest, --id ID and --at TIME")
-    if tables and (database or accounts):
-        raise UsageError("--table restores tables and nothing else", hint="leave --database and --accounts out")
+    if tables and (database or accounts or schema_only or accounts_only):
+        raise UsageError("--table restores tables and nothing else", hint="leave --database and the others out")
+    if accounts_only and (database or accounts is False or schema_only or replace or in_place):
+        raise UsageError("--accounts-only restores accounts and nothing else", hint="leave the other options out")
     world = World(ctx)
     found = restoring.stored(world, target, archive_id, restoring.moment(world, at))
     archive = manifest(found)
@@ -108,6 +114,7 @@ def restore_command(
             new_name=new or None,
             accounts=accounts,
             force_version=force_version,
+            part="accounts" if accounts_only else "schema" if schema_only else "all",
         )
     existing: Existing = "drop" if in_place else "exchange" if replace else "keep"
     for line in todo.lines():
@@ -137,6 +144,10 @@ def _tell(todo: RestorePlan | TablesPlan, restored: Restored | TablesRestored) -
         output.say(f"warning: another copy was used: {output.printable(what)}")
     if isinstance(todo, TablesPlan):
         output.say(output.printable(f"restored {', '.join(map(str, todo.tables))} from {todo.archive.id}"))
+    elif todo.part == "accounts":
+        output.say(f"restored the accounts of {todo.archive.id} into {todo.target.name}")
+    elif todo.part == "schema":
+        output.say(f"restored the definitions of {todo.archive.id} into {todo.target.name}: every object, and no rows")
     else:
         output.say(f"restored {todo.archive.id} into {todo.target.name}: every object that was saved is there")
     if restored.window is not None:

@@ -3,6 +3,7 @@ wholly old or wholly new, and nothing else. See e2e/test_swap."""
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from tests.e2e.test_swap import NEW, STATE, before, replacing
 from tests.servers import KINDS, Server, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.soak]
-MOMENTS = 20
+MOMENTS = int(os.environ.get("DBGUARD_SOAK_MOMENTS", "20"))
 ROWS = """
 CREATE TABLE shop.many (id INT PRIMARY KEY, note VARCHAR(200), KEY (note));
 INSERT INTO shop.many WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)

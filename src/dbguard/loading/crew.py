@@ -13,6 +13,9 @@ from dbguard.loading.session import LoadSession
 from dbguard.loading.table import Fence
 from dbguard.model import Target
 
+_FULL = {1021, 1114}
+"""ER_DISK_FULL; and ER_RECORD_FILE_FULL, which InnoDB says when its file cannot grow."""
+
 
 class LoadCrew:
     """A context manager: leaving it stops what still runs."""
@@ -61,8 +64,10 @@ class LoadCrew:
         if error is None:
             return RestoreFailed(f"{name}: the server did not see the whole script: its input was cut")
         where = f", in {place}" if place else ""
-        hint = "the load stopped at this statement" if place else "did the server stop? `docker logs` of it may say why"
         number, _ = sql.server_error(str(error))
+        hint = "the load stopped at this statement" if place else "did the server stop? `docker logs` of it may say why"
+        if number in _FULL:
+            hint = f"is the disk of the database's container full? {hint}"
         failure = RestoreFailed(f"{name}: {error}{where}", hint=hint, number=number)
         failure.__cause__ = error
         return failure

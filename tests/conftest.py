@@ -44,6 +44,7 @@ class Dbguard:
         kept = ("PATH", "DOCKER_CONFIG", "DOCKER_HOST", "LANG")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ}
         self.environment |= {"HOME": str(folder / "home"), "DBGUARD_STORAGE": f"file://{self.storage}"}
+        self.environment["DBGUARD_VERIFY__WHEN"] = "off"  # each takes seconds: those who mean it say so
         for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
             self.environment[f"XDG_{kind}_HOME"] = str(folder / "home" / kind.lower())
 

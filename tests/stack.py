@@ -14,6 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "only-for-this-test"
+_OFF = {"DBGUARD_VERIFY__WHEN": "off"}
+_SET = '      DBGUARD_KEEP_LAST: "7"\n'
+_NOT_VERIFIED = '      DBGUARD_VERIFY__WHEN: "off"\n'
 TABLE = """
 CREATE DATABASE IF NOT EXISTS shop;
 CREATE TABLE shop.t (a INT PRIMARY KEY);
@@ -24,7 +27,8 @@ INSERT INTO shop.t VALUES (1), (2), (3);
 class Stack:
     """The demo's compose file, or another one with a service `db` and a service `backup`."""
 
-    def __init__(self, folder: Path, image: str, compose: str | None = None) -> None:
+    def __init__(self, folder: Path, image: str, compose: str | None = None, *, verify: bool = False) -> None:
+        """Unless `verify` is given, the default, which verifies every backup and takes seconds for it, is off."""
         self.folder = folder
         self.project = f"dbguard-test-{secrets.token_hex(4)}"
         self.environment = os.environ | {
@@ -33,7 +37,9 @@ class Stack:
             "DEMO_DBGUARD_IMAGE": image,
             "HOME": str(folder / "home"),
         }
-        (folder / "compose.yaml").write_text(compose or (ROOT / "examples/demo/compose.yaml").read_text())
+        self.environment |= {} if verify else _OFF
+        text = compose or (ROOT / "examples/demo/compose.yaml").read_text()
+        (folder / "compose.yaml").write_text(text if verify else text.replace(_SET, _SET + _NOT_VERIFIED))
         (folder / "root_password.txt").write_text(PASSWORD)
         (folder / "backups").mkdir()
 
@@ -141,7 +147,7 @@ def quick_service(**labels: str) -> dict[str, Any]:
 def _sidecar(socket: str) -> dict[str, Any]:
     return {
         "image": "${DEMO_DBGUARD_IMAGE}",
-        "environment": {"DBGUARD_SCHEDULE": "30 3 1 1 *"},
+        "environment": {"DBGUARD_SCHEDULE": "30 3 1 1 *"} | _OFF,
         "stop_grace_period": "5s",
         "volumes": [f"{socket}:/var/run/docker.sock", "./backups:/backups"],
     }

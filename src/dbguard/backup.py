@@ -47,6 +47,7 @@ class Wish:
     skip_invalid_views: bool = False
     counts: bool = True
     adopt: bool = False
+    verify: bool = True  # where the settings say so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,11 @@ class DbguardError(Exception):
         self.hint = hint
 
 
+def told(error: DbguardError) -> str:
+    """In one line, for a log."""
+    return f"{error} (hint: {error.hint})" if error.hint else str(error)
+
+
 class UsageError(DbguardError):
     exit_code = 2
 

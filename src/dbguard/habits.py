@@ -34,6 +34,7 @@ class Habits:
     schedule: Schedule
     jitter: timedelta
     max_duration: timedelta
+    verification: Schedule | None  # where archives are verified at times of their own
     ping: pydantic.SecretStr | None
     _max_age: timedelta | None
     _own: Policy | None
@@ -76,6 +77,7 @@ def habits(settings: Settings, target: str, labels: Mapping[str, str]) -> Habits
         schedule=Schedule(found["schedule"], found["timezone"]),
         jitter=found["jitter"],
         max_duration=found["max_duration"],
+        verification=Schedule(settings.verify.schedule, found["timezone"]) if settings.verify.schedule else None,
         ping=found.get("ping"),
         _max_age=found.get("max_age"),
         _own=label.policy_set or section.policy_set,

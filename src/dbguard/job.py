@@ -15,13 +15,16 @@ from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.discover import called, discover, is_candidate, one
-from dbguard.errors import Busy, ConfigError, DbguardError, NothingToDump, UsageError
+from dbguard.encryption import identities
+from dbguard.errors import Busy, ConfigError, DbguardError, NothingToDump, UsageError, told
 from dbguard.habits import habits
+from dbguard.health import newest_good
 from dbguard.mirror import repair
 from dbguard.model import Target, TargetName
 from dbguard.ping import Ping
 from dbguard.scope import Scope
 from dbguard.upkeep import keep_up, prove
+from dbguard.verify import Check, verify
 
 Level = Literal["info", "warning", "error"]
 Say = Callable[[Level, str], None]
@@ -69,8 +72,7 @@ class Job:
     def back_up(self) -> Report:
         """A failure is tried again after a pause that doubles, as often as `retries` says; then it is reported, not
         raised. Whoever is told by a ping hears how it began and how it ended."""
-        url = habits(self.settings, str(self.name), {}).ping
-        ping = Ping(url.get_secret_value()) if url is not None else None
+        ping = self._ping()
         if ping is None:
             return self._tried()
         self._pinged(ping.start(self.run))
@@ -98,6 +100,36 @@ class Job:
             missing.append(f"nobody could see which copies are missing: {error}")
         return self._report(uncopied=tuple(missing))
 
+    def verify(self) -> Report:
+        """Proves the newest good archive, unless somebody has. Only that it is not what it should be is a failure: when
+        nobody can tell, the next time to verify may be a better one."""
+        try:
+            check = self._checked()
+        except DbguardError as error:
+            self.say("warning", f"not verified: {told(error)}")
+            return self._report(nothing=True)
+        if check is None or check.passed:
+            return self._report(nothing=True)
+        if (ping := self._ping()) is not None:
+            self._pinged(ping.fail(self.run, f"{self.name}: {check}"))
+        return self._report(check=str(check))
+
+    def _checked(self) -> Check | None:
+        archives = self.copies.listing(self.name).archives
+        newest = newest_good([copied.stored for copied in archives], datetime.now(UTC))
+        if newest is None or newest.marks.verified:
+            return None
+        catalog = next(copied.catalogs[0] for copied in archives if copied.stored.id == newest.id)
+        check = verify(
+            catalog.archive(newest.summary),
+            catalog=catalog,
+            containers=self.containers,
+            settings=self.settings,
+            keys=identities(self.settings.identity_file),
+        )
+        self.say("info" if check.passed else "error", str(check))
+        return check
+
     def _tried(self) -> Report:
         try:
             for attempt in self._attempts():
@@ -107,8 +139,7 @@ class Job:
             self.say("info", f"{error}; looking again in a minute")
             return self._report(nothing=isinstance(error, NothingToDump), busy=isinstance(error, Busy))
         except DbguardError as error:
-            hint = f" (hint: {error.hint})" if error.hint else ""
-            self.say("error", f"{error}{hint}")
+            self.say("error", told(error))
             return self._report(error=str(error))
         raise AssertionError("the last attempt neither returned nor raised")
 
@@ -167,6 +198,10 @@ class Job:
 
     def _report(self, **said: Any) -> Report:  # noqa: ANN401 — fields of Report
         return Report(target=str(self.name), run=self.run, **said)
+
+    def _ping(self) -> Ping | None:
+        url = habits(self.settings, str(self.name), {}).ping
+        return Ping(url.get_secret_value()) if url is not None else None
 
     def _pinged(self, failure: str | None) -> None:
         if failure:

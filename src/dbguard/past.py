@@ -22,6 +22,7 @@ class Past:
     nothing: bool = False  # there was nothing to do: no database, or somebody else at work on it
     container: str = ""  # the id of the one it failed with: a new one is tried at once
     copied: pydantic.AwareDatetime | None = None  # when the copies were tried again
+    checked: pydantic.AwareDatetime | None = None  # up to when each time to verify was made use of
     uncopied: tuple[str, ...] = ()
     unpruned: tuple[str, ...] = ()
 

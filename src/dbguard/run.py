@@ -18,14 +18,15 @@ from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
 from dbguard.errors import DbguardError
-from dbguard.health import Health, with_problem
+from dbguard.habits import Habits
+from dbguard.health import Health, newest_good, with_problem
 from dbguard.lookout import Lookout, watch
 from dbguard.metrics import Metrics
 from dbguard.model import Sighting, TargetName
 from dbguard.past import Past
 from dbguard.roster import Roster, Watched
 from dbguard.scope import Scope
-from dbguard.timetable import Candidate, Work, missed, orders
+from dbguard.timetable import Candidate, Work, missed, orders, proof_due
 from dbguard.told import Teller
 from dbguard.workers import Ended, Workers
 
@@ -42,6 +43,7 @@ _WATCH_AGAIN = 10.0
 """Seconds after which an engine that went away is watched again."""
 _STACK_UP = timedelta(minutes=5)
 """So long there may be no database at all before that is a problem: a stack starts in any order."""
+_SAYING: dict[Work, str] = {"backup": "backing up", "copies": "making copies", "verify": "verifying"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,8 @@ class Keeper:
         self._metrics = metrics
         self._log = log
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._workers = Workers(lambda ended: self._inbox.put(lambda: self._ended(ended)))
+        self._workers = Workers(lambda ended: self._inbox.put(lambda: self._ended(self._workers, ended)))
+        self._checkers = Workers(lambda ended: self._inbox.put(lambda: self._ended(self._checkers, ended)))
         self._began = datetime.now(UTC)
         self._missed: dict[TargetName, datetime] = {}
         self._targets: set[str] = set()
@@ -85,7 +88,7 @@ class Keeper:
                 self.look(datetime.now(UTC))
                 self.rest()
         finally:
-            self._workers.stop_all()
+            self._workers.stop_all(self._checkers)
 
     def reload(self) -> None:
         """Soon; a signal's handler may call it."""
@@ -93,7 +96,7 @@ class Keeper:
 
     def look(self, now: datetime) -> None:
         """Starts what is due, stops what takes too long, and says how everything is."""
-        for running in self._workers.stop_overdue():
+        for running in (*self._workers.stop_overdue(), *self._checkers.stop_overdue()):
             self._log.warning(f"{running.name}: the run takes longer than max_duration: stopped", run=running.run)
         problems: dict[str, str] = {}
         try:
@@ -109,6 +112,7 @@ class Keeper:
             if not watched and now - self._began > _STACK_UP:
                 problems["targets"] = "no database to back up was found; `dbguard discover` says what there is"
             self._start([one.candidate for one in watched if one.candidate is not None], now)
+            self._check(watched, now)
         self._count_missed(watched, now)
         running_since = {name: one.started for name, one in self._workers.running.items()}
         targets = [one.health(now, running_since=running_since.get(one.name)) for one in watched]
@@ -142,30 +146,49 @@ class Keeper:
             shelf = self._roster.shelves.of(candidate.name, now, fresh=True)
             current = replace(candidate, archives=shelf.archives)  # somebody may have typed `backup now`
             if work := current.work(now):
-                self._begin(current, work, now)
+                self._begin(self._workers, work, current.name, current.habits, current.container, now)
 
-    def _begin(self, candidate: Candidate, work: Work, now: datetime) -> None:
+    def _check(self, watched: Sequence[Watched], now: datetime) -> None:
+        """At times of their own, one archive after the other, beside the backups: none of those waits for it."""
+        for one in watched:
+            if self._checkers.running or not proof_due(one.habits, one.past, self._began, now):
+                continue
+            if one.name in self._workers.running or (one.candidate and one.candidate.work(now) == "backup"):
+                continue
+            shelf = self._roster.shelves.of(one.name, now, fresh=True)
+            newest = newest_good(shelf.archives, now)
+            if newest is not None and newest.marks.verified is None:
+                container = one.seen.container.id if one.seen is not None else ""
+                self._begin(self._checkers, "verify", one.name, one.habits, container, now)
+            elif not shelf.unreadable:
+                self._remember(one.name, replace(one.past, checked=now))
+
+    def _begin(
+        self, workers: Workers, work: Work, name: TargetName, habits: Habits, container: str, now: datetime
+    ) -> None:
         run = str(uuid.uuid4())
-        self._log.info("backing up" if work == "backup" else "making copies", target=str(candidate.name), run=run)
-        seconds = candidate.habits.max_duration.total_seconds()
+        self._log.info(_SAYING[work], target=str(name), run=run)
+        seconds = habits.max_duration.total_seconds()
         try:
-            self._workers.start(candidate, work, run, self._means.settings, now=now, seconds=seconds)
+            workers.start(name, work, run, self._means.settings, container=container, now=now, seconds=seconds)
         except OSError as error:  # too many processes, no memory
-            self._log.error(f"the run could not begin: {error.strerror}", target=str(candidate.name), run=run)
-            before = self._pasts.get(str(candidate.name), Past())
-            why = f"it could not begin: {error.strerror}"
-            self._pasts[str(candidate.name)] = replace(before, ended=now, error=why, container=candidate.container)
+            self._log.error(f"the run could not begin: {error.strerror}", target=str(name), run=run)
+            before, why = self._pasts.get(str(name), Past()), f"it could not begin: {error.strerror}"
+            failed = replace(before, ended=now, error=why, container=container)
+            self._pasts[str(name)] = replace(before, checked=now) if work == "verify" else failed
 
-    def _ended(self, ended: Ended) -> None:
+    def _ended(self, workers: Workers, ended: Ended) -> None:
         running, report = ended.running, ended.report
-        self._workers.forget(running)
-        before = self._pasts.get(str(running.name), Past())
-        self._pasts[str(running.name)] = ended.remembered(before)
+        workers.forget(running)
         if report is None:
             self._log.error(ended.error, target=str(running.name), run=running.run)
         if running.work == "backup" and not (report is not None and report.idle):
             self._metrics.ran(str(running.name), report.result if report is not None else "failed")
         self._roster.shelves.forget(running.name)
+        self._remember(running.name, ended.remembered(self._pasts.get(str(running.name), Past())))
+
+    def _remember(self, name: TargetName, past_now: Past) -> None:
+        self._pasts[str(name)] = past_now
         try:
             past.save(self._means.settings.state, self._pasts)
         except DbguardError as error:

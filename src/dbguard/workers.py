@@ -18,7 +18,7 @@ from dbguard.config import Settings, packed
 from dbguard.job import Report
 from dbguard.model import TargetName
 from dbguard.past import Past
-from dbguard.timetable import Candidate, Work
+from dbguard.timetable import Work
 
 GRACE = 8.0
 """Seconds a run has to clean up after SIGTERM; `docker stop` gives ten to all of us."""
@@ -34,7 +34,7 @@ class Running:
     work: Work
     started: datetime
     until: float  # by time.monotonic(), when it has taken too long
-    container: str  # the id of the one it began with
+    container: str  # the id of the one it began with; empty where there was none
     process: subprocess.Popen[bytes]
 
 
@@ -59,6 +59,8 @@ class Ended:
     def remembered(self, before: Past) -> Past:
         """What is to be known of it when the next one is to begin."""
         report = self.report
+        if self.running.work == "verify":
+            return replace(before, checked=self.at)
         if self.running.work == "copies":
             return replace(before, copied=self.at, uncopied=report.uncopied if report is not None else before.uncopied)
         container = self.running.container
@@ -72,6 +74,7 @@ class Ended:
             container=container,
             uncopied=report.uncopied,
             unpruned=report.unpruned,
+            checked=before.checked,
         )
 
 
@@ -87,10 +90,17 @@ class Workers:
         return self._running
 
     def start(
-        self, candidate: Candidate, work: Work, run: str, settings: Settings, *, now: datetime, seconds: float
+        self,
+        name: TargetName,
+        work: Work,
+        run: str,
+        settings: Settings,
+        *,
+        container: str,
+        now: datetime,
+        seconds: float,
     ) -> None:
         """The run goes by the settings that we go by, whatever has become of their files. Raises OSError."""
-        name = candidate.name
         argv = [sys.executable, "-m", "dbguard", "job", str(name), work, "--run", run]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         running = Running(
@@ -99,7 +109,7 @@ class Workers:
             work=work,
             started=now,
             until=time.monotonic() + seconds,
-            container=candidate.container,
+            container=container,
             process=process,
         )
         self._running[name] = running
@@ -117,9 +127,9 @@ class Workers:
             one.process.kill() if one.until + GRACE < now else one.process.terminate()
         return overdue
 
-    def stop_all(self) -> None:
-        """Every run cleans up after itself, or is killed when it takes too long for that."""
-        processes = [one.process for one in self._running.values()]
+    def stop_all(self, *others: Workers) -> None:
+        """Every run, those of `others` too, cleans up after itself, or is killed when it takes too long for that."""
+        processes = [one.process for workers in (self, *others) for one in workers.running.values()]
         for process in processes:
             process.terminate()
         end = time.monotonic() + GRACE

@@ -113,6 +113,7 @@ class Dbguard:
             "DBGUARD_STORAGE": (self._folder / "storage").as_uri(),
             "COMPOSE_PROJECT_NAME": server.project,
             "DBGUARD_STATE": str(self._folder / "state"),
+            "DBGUARD_VERIFY__WHEN": "off",
         }
 
     def backup(self, name: str = OURS, **settings: str) -> Way:

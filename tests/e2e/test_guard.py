@@ -73,6 +73,7 @@ class Stack:
         self.volume = f"{self.project}_data"
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")}
         self.environment |= {"DBGUARD_STORAGE": str(folder / "backups"), "XDG_STATE_HOME": str(folder / "state")}
+        self.environment["DBGUARD_VERIFY__WHEN"] = "off"
         self.write(text)
 
     def write(self, text: str, name: str = "compose.yaml") -> None:

@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     compose = block("yaml", "services:")
     compose = compose.replace("image: dbguard", f"image: {sidecar_image()}")
     compose = compose.replace("image: mysql:9.7", f"image: {os.environ.get('DBGUARD_TEST_MYSQL97', 'mysql:9.7')}")
-    stack = Stack(tmp_path_factory.mktemp("readme"), "", compose)
+    stack = Stack(tmp_path_factory.mktemp("readme"), "", compose, verify=True)
     yield stack
     stack.here("docker", "compose", "down", "--volumes", "--timeout", "1")
 

@@ -124,7 +124,7 @@ def test_the_stack_of_the_example(tmp_path: Path) -> None:
     folder = haproxy(NEWEST)
     text = text.replace("    network_mode: none\n", f"    network_mode: none\n    entrypoint: {START}\n")
     text = text.replace("      - socket:/run/socket-proxy\n", f"      - socket:/run/socket-proxy\n{HAPROXY}", 1)
-    stack = Stack(tmp_path, sidecar_image(), text.replace("FOLDER", str(folder)))
+    stack = Stack(tmp_path, sidecar_image(), text.replace("FOLDER", str(folder)), verify=True)
     stack.environment["DEMO_HAPROXY_IMAGE"] = os.environ.get("DBGUARD_TEST_MARIADB118", "mariadb:11.8")
     shutil.copy(EXAMPLE / "haproxy.cfg", tmp_path)
     try:
@@ -134,6 +134,8 @@ def test_the_stack_of_the_example(tmp_path: Path) -> None:
         stack.compose("up", "-d")
         wait_until(lambda: bool(stack.stored()), "the sidecar's first backup")
         assert stack.archives() == stack.stored(), "the sidecar answers the host"
+        wait_until(lambda: "not verified: " in stack.compose("logs", "backup"), "that no server could be made")
+        assert "docs/socket-proxies.md" in stack.compose("logs", "backup")
         mounts = docker("inspect", "--format", "{{json .Mounts}}", stack.compose("ps", "-q", "backup").strip())
         assert ENGINE not in mounts
     finally:

@@ -300,7 +300,8 @@ def test_checksums_of_hostile_data_come_back(server: Server, dbguard: Dbguard) -
 
 # --- after every backup ---
 
-AFTER = {"DBGUARD_VERIFY__WHEN": "after-backup"}
+AFTER = {"DBGUARD_VERIFY__WHEN": ""}
+"""The default."""
 
 
 @ONE_KIND
@@ -319,8 +320,8 @@ def test_after_a_backup_with_a_key_that_nobody_has(server: Server, dbguard: Dbgu
 def test_after_a_backup_that_fails_the_check(server: Server, dbguard: Dbguard) -> None:
     server.sql(SHOP)
     query = '[[verify.query]]\nstatement = "SELECT COUNT(*) FROM shop.customer"\nequals = "9"\n'
-    (dbguard.folder / "dbguard.toml").write_text(f'[verify]\nwhen = "after-backup"\n{query}')
-    done = dbguard("backup", "now", server.target, "--json")
+    (dbguard.folder / "dbguard.toml").write_text(query)
+    done = dbguard("backup", "now", server.target, "--json", environment=AFTER)
     assert (done.code, "'3' is not '9'" in done.err, state(dbguard)) == (4, True, [False]), done.err
     assert [one["verified"] for one in done.json["archives"]] == [False]
 
@@ -335,11 +336,27 @@ def test_after_a_backup_that_nobody_could_check(server: Server, dbguard: Dbguard
     assert state(dbguard) == [None]
 
 
-@pytest.mark.parametrize("good", [True, False])
-def test_the_sidecar_verifies_what_it_has_saved(tmp_path: Path, good: bool) -> None:
+@ONE_KIND
+def test_not_this_time(server: Server, dbguard: Dbguard) -> None:
+    server.sql("CREATE DATABASE empty")
+    done = dbguard("backup", "now", server.target, "--no-verify", "--json", environment=AFTER).succeeded()
+    assert [one["verified"] for one in done.json["archives"]] == [None]
+    assert (state(dbguard), "verified" in done.err) == ([None], False), done.err
+
+
+YEARLY = {"DBGUARD_VERIFY__WHEN": "schedule", "DBGUARD_VERIFY__SCHEDULE": "@yearly"}
+
+
+@pytest.mark.parametrize(("when", "good"), [(AFTER, True), (AFTER, False), (YEARLY, True), (YEARLY, False)])
+def test_the_sidecar_verifies_what_it_has_saved(tmp_path: Path, when: dict[str, str], good: bool) -> None:
     stack = QuickStack(tmp_path, sidecar_image())
-    stack.services["backup"]["environment"] |= AFTER | {"DBGUARD_RETRIES": "0"}
-    stack.services["backup"]["volumes"].append("./dbguard.toml:/etc/dbguard/dbguard.toml:ro")
+    stack.services["backup"]["environment"] |= when | {"DBGUARD_RETRIES": "0"}
+    stack.services["backup"]["volumes"] += [
+        "./dbguard.toml:/etc/dbguard/dbguard.toml:ro",
+        "./state:/var/lib/dbguard",
+    ]
+    (tmp_path / "state").mkdir()  # where it is remembered that the time to verify has come since
+    (tmp_path / "state/runs.json").write_text(json.dumps({f"{stack.project}/db": {"checked": "2020-01-01T00:00:00Z"}}))
     query = f"statement = 'SELECT COUNT(*) FROM shop.t'\nequals = '{0 if good else 1}'\n"
     (tmp_path / "dbguard.toml").write_text(f"[[verify.query]]\n{query}")
     stack.write()
@@ -350,5 +367,9 @@ def test_the_sidecar_verifies_what_it_has_saved(tmp_path: Path, good: bool) -> N
         [log] = [line for line in stack.compose("logs", "backup").splitlines() if "check" in line or "verified" in line]
         assert ("'0' is not '1'" in log) is not good, log
         assert len(stack.archives_of("db")) == 1
+        problems = json.loads(stack.dbguard("status", "--json").stdout)["targets"][0]["problems"]
+        assert ("unverified" in problems) is not good, problems
+        remembered = json.loads((tmp_path / "state/runs.json").read_text())[f"{stack.project}/db"]["checked"]
+        assert remembered.startswith("2020") is (when is AFTER)
     finally:
         stack.here("docker", "compose", "down", "--volumes", "--timeout", "1")

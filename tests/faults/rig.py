@@ -336,5 +336,5 @@ class Vault:
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         """The caller's own, less whatever configures dbguard: PYTHONPATH stays."""
         mine = {key: value for key, value in os.environ.items() if not key.startswith(("DBGUARD_", "COMPOSE_"))}
-        here = {"HOME": str(self.folder), "XDG_STATE_HOME": str(self.state)}
+        here = {"HOME": str(self.folder), "XDG_STATE_HOME": str(self.state), "DBGUARD_VERIFY__WHEN": "off"}
         return mine | here | self.engine.environment | more

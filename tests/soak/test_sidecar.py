@@ -59,6 +59,7 @@ class Fleet:
             "DBGUARD_PARALLEL": str(PARALLEL),
             "DBGUARD_KEEP_LAST": "3",
             "DBGUARD_LOG": "json",
+            "DBGUARD_VERIFY__WHEN": "off",
             "COMPOSE_PARALLEL_LIMIT": "4",
         }
         self.log = folder / "log"

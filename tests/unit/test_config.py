@@ -385,3 +385,34 @@ def test_a_wrong_secret_is_in_no_traceback(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(file)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+# --- when archives are verified ---
+
+
+def test_archives_are_verified_after_the_backup() -> None:
+    assert load().verify.when == "after-backup"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('when = "schedule"', "needs a schedule"),
+        ('schedule = "30 5 * * *"', "would never be looked at"),
+        ('when = "off"\nschedule = "30 5 * * *"', "would never be looked at"),
+        ('when = "schedule"\nschedule = "now and then"', "five fields"),
+        ('when = "always"', "'after-backup', 'schedule' or 'off'"),
+    ],
+)
+def test_a_schedule_to_verify_is_there_exactly_where_it_counts(write: Write, text: str, why: str) -> None:
+    write(f"[verify]\n{text}\n")
+    with pytest.raises(ConfigError, match=why):
+        load()
+
+
+@pytest.mark.parametrize("schedule", ["30 5 * * *", "every 24h", "@weekly"])
+def test_a_schedule_to_verify_is_written_like_that_of_the_backups(write: Write, schedule: str) -> None:
+    write(f'timezone = "Europe/Berlin"\n[verify]\nwhen = "schedule"\nschedule = "{schedule}"\n')
+    verification = habits(load(), "shop/db", {}).verification
+    assert verification is not None
+    assert (verification.text, str(verification.zone)) == (schedule, "Europe/Berlin")

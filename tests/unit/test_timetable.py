@@ -19,7 +19,7 @@ from dbguard import config
 from dbguard.archive import Stored
 from dbguard.habits import Habits, habits
 from dbguard.past import Past
-from dbguard.timetable import AFTER_A_FAILURE, Candidate, missed, orders
+from dbguard.timetable import AFTER_A_FAILURE, Candidate, missed, orders, proof_due
 from tests.unit.nouns import TARGET, archive, listed
 
 MINUTE, HOUR, DAY, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=7)
@@ -348,3 +348,26 @@ def test_what_is_running_is_never_begun_again(ages: list[int], parallel: int, bu
     assert len(begun) + len(running) <= max(parallel, len(running))
     assert not running & {one.name for one, _ in begun}
     assert all(one.next_run(MONDAY) <= MONDAY for one, _ in begun)
+
+
+# --- when archives are verified ---
+
+
+def test_a_time_to_verify_is_used_once() -> None:
+    daily = rules("@daily", verify={"when": "schedule", "schedule": "0 5 * * *"})
+    five = MONDAY.replace(hour=5) + DAY
+    assert not proof_due(daily, Past(), MONDAY, five - MINUTE), "none has passed since the sidecar began"
+    assert proof_due(daily, Past(), MONDAY, five)
+    assert proof_due(daily, Past(checked=MONDAY), five + HOUR, five + 2 * HOUR), "it was missed while nothing ran"
+    assert not proof_due(daily, Past(checked=five + MINUTE), MONDAY, five + 23 * HOUR)
+    assert proof_due(daily, Past(checked=five + MINUTE), MONDAY, five + DAY)
+
+
+def test_a_memory_from_the_future_holds_up_no_verification() -> None:
+    daily = rules("@daily", verify={"when": "schedule", "schedule": "every 24h"})
+    assert proof_due(daily, Past(checked=MONDAY + 365 * DAY), MONDAY, MONDAY + DAY)
+
+
+@pytest.mark.parametrize("verify", [{}, {"when": "off"}])
+def test_without_a_schedule_of_its_own_nothing_is_verified_later(verify: dict[str, str]) -> None:
+    assert not proof_due(rules("@daily", verify=verify), Past(), MONDAY, MONDAY + WEEK)

@@ -6,15 +6,15 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from dbguard import config, workers
-from dbguard.habits import habits
 from dbguard.past import Past
-from dbguard.timetable import Candidate, Work
+from dbguard.timetable import Work
 from dbguard.workers import Ended, Workers
 from tests.unit.nouns import START, TARGET
 
@@ -35,19 +35,11 @@ class Rig:
         self.ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self.settings = config.load(keep_last=7, password="not-in-argv")
         self.workers = Workers(self.ended.put)
-        self.candidate = Candidate(
-            name=TARGET,
-            habits=habits(self.settings, str(TARGET), {}),
-            archives=[],
-            past=Past(),
-            container="one",
-            started=START,
-        )
 
     def start(self, script: str, work: Work = "backup", seconds: float = 60) -> None:
         self.program.write_text(f"#!/bin/sh\n{script}\n")
         self.program.chmod(0o755)
-        self.workers.start(self.candidate, work, "run-1", self.settings, now=NOW, seconds=seconds)
+        self.workers.start(TARGET, work, "run-1", self.settings, container="one", now=NOW, seconds=seconds)
 
     def run(self, script: str, work: Work = "backup") -> Ended:
         self.start(script, work)
@@ -113,6 +105,14 @@ def test_a_run_for_copies_changes_only_what_is_known_of_copies(rig: Rig) -> None
     after = ended.remembered(before)
     assert (after.ended, after.copied, after.uncopied, after.unpruned) == (START, ended.at, ("b",), ("c",))
     assert rig.run("exit 1", "copies").remembered(before).uncopied == ("a", "b")
+
+
+def test_a_run_that_verifies_changes_only_up_to_when_that_was_done(rig: Rig) -> None:
+    before = Past(ended=START, error="the disk is full", container="zero", uncopied=("a",), unpruned=("c",))
+    for script in (printing('"check": "it failed"'), "exit 1"):
+        ended = rig.run(script, "verify")
+        assert ended.remembered(before) == replace(before, checked=ended.at)
+    assert rig.run(printing('"archive": "id"')).remembered(Past(checked=START)).checked == START
 
 
 def test_a_run_that_takes_too_long_is_stopped_and_killed_when_it_does_not_listen(

@@ -32,6 +32,7 @@ def backup_command() -> None:
 @click.option("--database", "databases", multiple=True, help="Only this database; makes a partial archive. Repeatable.")
 @click.option("--skip-invalid-views", is_flag=True, help="Leave out views that do not open; makes a partial archive.")
 @click.option("--no-counts", is_flag=True, help="Do not count the rows: `verify` can then compare less.")
+@click.option("--no-verify", is_flag=True, help="Do not load it into a throw-away server, whatever `verify.when` says.")
 @click.option("--adopt", is_flag=True, help="Take over a folder that another engine's archives are in.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 @click.pass_context
@@ -43,18 +44,28 @@ def now(
     databases: tuple[str, ...],
     skip_invalid_views: bool,
     no_counts: bool,
+    no_verify: bool,
     adopt: bool,
     as_json: bool,
 ) -> None:
     """Back up TARGETs (project/service, service, or container name), or all that are found.
 
+    Each archive is then verified: loaded into a throw-away server, and compared (`verify.when`). One that fails is
+    kept, marked, and makes the exit code 4; where no such server can be had a warning says so.
+
     \b
     dbguard backup now
-    dbguard backup now shop/db
+    dbguard backup now shop/db --no-verify
     dbguard backup now db --database shop
     """
     world = World(ctx, project)
-    wish = Wish(databases=databases, skip_invalid_views=skip_invalid_views, counts=not no_counts, adopt=adopt)
+    wish = Wish(
+        databases=databases,
+        skip_invalid_views=skip_invalid_views,
+        counts=not no_counts,
+        adopt=adopt,
+        verify=not no_verify,
+    )
     sought: list[Callable[[], Target]] = [partial(world.target, name) for name in targets]
     sought = sought or [partial(reachable, seen) for seen in meant(_in_scope(world))]
     done, failed = _each(world, sought, wish)
@@ -123,8 +134,10 @@ def _one(world: World, target: Target, wish: Wish) -> _Done:
     output.say(f"saved   {summary(archive)}")
     for remark in remarks(archive):
         output.say(output.printable(remark))
-    with output.progress() as report:
-        check = prove(outcome, containers=containers, settings=settings, say=_warn, report=report)
+    check = None
+    if wish.verify:
+        with output.progress() as report:
+            check = prove(outcome, containers=containers, settings=settings, say=_warn, report=report)
     if check is not None:
         output.say(output.printable(str(check)))
     if wish.databases:  # it is no backup of this target that could stand for an older one

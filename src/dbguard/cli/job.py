@@ -23,7 +23,7 @@ _REPORT = pydantic.TypeAdapter(Report)
 
 @click.command("job", hidden=True)
 @click.argument("target")
-@click.argument("work", type=click.Choice(["backup", "copies"]))
+@click.argument("work", type=click.Choice(["backup", "copies", "verify"]))
 @click.option("--run", "run_id", required=True, help="The id that each line of the log carries.")
 @click.pass_context
 def job_command(ctx: click.Context, target: str, work: str, run_id: str) -> None:
@@ -55,4 +55,5 @@ def _done(world: World, name: TargetName, work: str, run: str, log: FilteringBou
         scope=world.scope,
         say=say,
     )
-    return job.back_up() if work == "backup" else job.copy()
+    runs = {"backup": job.back_up, "copies": job.copy, "verify": job.verify}
+    return runs[work]()

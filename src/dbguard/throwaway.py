@@ -27,10 +27,24 @@ _SOCKET = f"{_FOLDER}/server.sock"
 WHAT_IT_MAY_TAKE = "verify.memory and verify.time say what such a server may take"
 _PATIENCE = 300.0
 """Seconds that an empty server may take to start."""
+_LEAST_MEMORY = 384 << 20
+"""Bytes that MySQL 9.7 needs with its smallest buffers, measured; MariaDB takes less."""
+_OF_A_STATEMENT = 3
+"""How often the longest statement is in memory: its client, the packet, the row."""
+_RESERVE = 1 << 30
+"""Bytes that stay free on the engine's disk, which is likely the live database's too; a twentieth of a small disk."""
 _SCRIPT = r"""
 exec 4<&0 </dev/null
-folder=$1; shift
+folder=$1 most=$2 least=$3 room=$4 reserve=$5; shift 5
 export MYSQL_HOME=/nonexistent
+enough() { [ "$2" -ge "$3" ] || { echo "$1: $(($2 >> 10)) MiB left on this host, $(($3 >> 10)) needed" >&2; false; }; }
+disk() { df -Pk "$folder" | { read -r _; read -r _ total _ free _; echo "$free $((total / 20))"; }; }
+while read -r name free _; do [ "$name" = MemAvailable: ] && break; done </proc/meminfo
+[ "$free" -lt "$most" ] && most=$free
+enough memory "$most" "$least" || exit
+free=$(disk); [ "${free#* }" -lt "$reserve" ] && reserve=${free#* }
+enough disk "${free% *}" "$((room + reserve))" || exit
+set -- --innodb-buffer-pool-size="$((most / 4))K" "$@"
 run() {
   mkdir "$folder/tmp" || exit
   for install in mariadb-install-db mysql_install_db; do
@@ -43,9 +57,14 @@ run() {
 }
 run "$@" & server=$!
 { cat <&4 >/dev/null; kill -s KILL "$server"; } &
+while sleep 1 && kill -0 "$server" 2>/dev/null; do
+  free=$(disk); enough disk "${free% *}" "$reserve" || kill -s KILL "$server"
+done &
 wait "$server"
 """
-"""Ends with the server, and with whoever holds our stdin. Options of a server are options of its installation too."""
+"""Ends with the server, with whoever holds our stdin, and before the disk is full. All sizes are in KiB. What memory
+the host has left is asked in the container, which sees the engine's host, wherever we are. Options of a server are
+options of its installation too."""
 _ZONES = """
 for program in mariadb-tzinfo-to-sql mysql_tzinfo_to_sql; do
   command -v "$program" >/dev/null && exec "$program" /usr/share/zoneinfo
@@ -59,7 +78,7 @@ _OFFSET = re.compile(r"SYSTEM|[+-]\d\d?:\d\d")
 def throwaway(containers: Containers, archive: Archive, settings: VerifySection) -> Iterator[Target]:
     """Raises NotVerified when there is none to be had, when it did not live to the end, and when the time is over."""
     image, over = archive.software.image_id, threading.Event()
-    argv = ["sh", "-c", _SCRIPT, "dbguard", _FOLDER, *_options(archive, settings)]
+    argv = ["sh", "-c", _SCRIPT, "dbguard", _FOLDER, *_limits(archive, settings), *_options(archive, settings)]
     labels = dict([ROLE, ("dbguard.target", archive.target)])
     try:
         with (
@@ -97,6 +116,14 @@ def _limited(containers: Containers, isolated: Isolated, seconds: float, over: t
         timer.cancel()
 
 
+def _limits(archive: Archive, settings: VerifySection) -> list[str]:
+    """What the server may take of memory, and what there must be of memory and disk: with its indexes a database takes
+    about as much as the SQL that makes it."""
+    plain = sum(blob.plain_size for blob in archive.blobs.values())
+    least = min(settings.memory, _LEAST_MEMORY + _OF_A_STATEMENT * archive.largest_statement)
+    return [str(size >> 10) for size in (settings.memory, least, plain, _RESERVE)]
+
+
 def _options(archive: Archive, settings: VerifySection) -> list[str]:
     """As the archive's server was where that matters for what is loaded; quick, and safe from nothing."""
     was = archive.source.settings
@@ -118,7 +145,6 @@ def _options(archive: Archive, settings: VerifySection) -> list[str]:
         "--innodb-doublewrite=OFF",
         "--performance-schema=OFF",
         "--innodb-flush-log-at-trx-commit=0",
-        f"--innodb-buffer-pool-size={settings.memory // 4}",
         *(f"--{name.replace('_', '-')}={was[name]}" for name in same if name in was),
         *settings.options,
     ]

@@ -20,8 +20,14 @@ from dbguard.script import Script
 from dbguard.sections import QuerySection
 from dbguard.throwaway import WHAT_IT_MAY_TAKE, throwaway
 
-_NOT_REFUSED = {None, 2006, 2013}
-"""Errors of a load that say nothing about it: the client was killed, or lost its server."""
+_LOST = {None, 2006, 2013}
+_SHORT = {3, 1021, 1026, 1037, 1038, 1041, 1114, 1135, 1206}
+_WITHOUT_PLUGIN = {1286, 1524, 3185}
+_NOT_OF_THE_ARCHIVE = _LOST | _SHORT | _WITHOUT_PLUGIN
+"""Errors of a load that say nothing about what is loaded: the client was killed, or lost its server; the server is
+short of disk, memory or threads; it lacks a storage engine, a plugin or a keyring that the database had.
+https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html"""
+_PLUGIN = "a throw-away server has the image's own plugins: verify.options can load others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +80,9 @@ def verify(
                 *_unexpected(session, archive, settings.verify.query),
             ]
     except (RestoreFailed, ArchiveDamaged) as error:
-        if isinstance(error, RestoreFailed) and error.number in _NOT_REFUSED:
-            raise NotVerified(f"{archive.id} was not verified: {error}", hint=WHAT_IT_MAY_TAKE) from error
+        if isinstance(error, RestoreFailed) and error.number in _NOT_OF_THE_ARCHIVE:
+            hint = _PLUGIN if error.number in _WITHOUT_PLUGIN else WHAT_IT_MAY_TAKE
+            raise NotVerified(f"{archive.id} was not verified: {error}", hint=hint) from error
         found, took = [str(error)], time.monotonic() - started
     rows, uncounted = comparison.counted(archive)
     check = Check(

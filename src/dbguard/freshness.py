@@ -83,6 +83,9 @@ def _mendable(contents: Contents, backups: Backups) -> bool:
     """Whether a backup now would allow it: one of a running server, by an account that sees everything."""
     newest = next((one.summary for one in backups.archives if _is_of(one.summary, contents)), None)
     limited = newest is not None and not newest.complete and not newest.selected
+    since = backups.since.get(newest.id) if newest is not None else None
+    if since is not None and not since.mendable:
+        return False
     return contents.running and bool(contents.identity) and not contents.unknown and not limited
 
 

@@ -25,10 +25,12 @@ class Since:
 
     unchanged: bool
     words: str
+    mendable: bool = True  # after another backup there may be another answer
 
     @classmethod
-    def unknown(cls, why: str) -> Since:
-        return cls(unchanged=False, words=f"nobody can say what was written since: {why}")
+    def unknown(cls, why: str, *, mendable: bool = True) -> Since:
+        words = f"nobody can say what was written since: {why}"
+        return cls(unchanged=False, words=words, mendable=mendable)
 
     @classmethod
     def written(cls, transactions: int | None, *, more: bool = False) -> Since:

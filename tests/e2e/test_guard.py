@@ -467,3 +467,22 @@ def test_the_file_may_not_come_from_stdin(idle: Stack) -> None:
     assert refused.returncode == 77
     assert "stdin, which can be read only once" in refused.stderr
     assert idle.dbguard("compose", "-f", "-", "config", "--services", stdin=text).stdout.split() == ["db", "web"]
+
+
+# --- anchors ---
+
+
+def test_an_anchor_holds_what_plain_compose_deletes_and_gives_way_to_the_guard(idle: Stack) -> None:
+    idle.up()
+    locked = idle.dbguard("guard", "lock", idle.volume)
+    assert locked.returncode == 0, locked.stderr
+    try:
+        idle.compose("down", "--volumes")
+        assert idle.exists(idle.volume)
+        idle.up()
+        allowed = idle.dbguard("compose", "down", "--volumes")
+        assert allowed.returncode == 0, allowed.stderr
+        assert not idle.exists(idle.volume)
+        assert idle._run(["docker", "ps", "-aqf", f"label=dbguard.lock={idle.volume}"]).stdout == ""
+    finally:
+        idle.dbguard("guard", "unlock", idle.volume)

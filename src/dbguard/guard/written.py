@@ -48,13 +48,15 @@ def _on_server(containers: Containers, target: Target, archive: Archive, then: M
     engine = ENGINES[server.engine]
     statements = engine.position(server)
     if not statements:
-        return Since.unknown(f"{server.account} may not ask for the write position")
+        return Since.unknown(f"{server.account} may not ask for the write position", mendable=False)
     now = engine.marker(asking.query(*statements))
     stood_still = same_start(archive.source.started, server.started) and then.lsn is not None and then.lsn == now.lsn
+    if now.file is None and server.engine == "mysql":
+        return Since.unknown("it has no binary log", mendable=False)  # a dump moves the LSN, by 10 in 9.7.4
     if now.file is None:
         return _by_lsn(containers, target, archive) if stood_still else _moved(archive, target, then, now)
     if gap := _gap(asking, target):
-        return Since.unknown(gap)
+        return Since.unknown(gap, mendable=False)
     found = by_gtid(then, now)
     if found is not None:
         return found
@@ -112,7 +114,8 @@ def _by_lsn(containers: Containers, target: Target, archive: Archive) -> Since:
         if (table.engine or "").lower() != "innodb"
     }
     if others:
-        return Since.unknown(f"it has no binary log, and tables of {', '.join(sorted(others))}")
+        kinds = ", ".join(sorted(others))
+        return Since.unknown(f"it has no binary log, and tables of {kinds}", mendable=False)
     changed = _changed_files(containers, target, archive.snapshot)
     return Since.written(None) if changed else UNCHANGED
 

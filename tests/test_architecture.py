@@ -24,7 +24,7 @@ LAYERS = """
     timetable told metrics notify
     guard
     upkeep lookout news
-    restore_tables
+    restore_tables restore_file
     backup restore verify prune mirror placement health
     swap
     whole loading throwaway anchors
@@ -43,7 +43,7 @@ LAYERS = """
     schedule encryption engines storages process checker cache
     argv command frames retention freshness sqldump stream report
     suspicion since binlog
-    layout pulse feed create_table chosen shim
+    layout pulse feed create_table chosen foreign shim
     pflag docopt archive state logs ping behind
     model
     errors
@@ -70,8 +70,8 @@ OUTSIDE = {
     "prometheus_client": {"metrics"},
     "stamina": {"job", "ping"},
     "structlog": {"logs", "run", "announce", "cli"},  # but for logs, types only
-    "backports": {"stream"},
-    "compression": {"stream"},  # the same as backports.zstd, from Python 3.14 on
+    "backports": {"stream", "foreign"},
+    "compression": {"stream", "foreign"},  # the same as backports.zstd, from Python 3.14 on
 }
 """Every library, and the modules or packages that may import it. What is not here is imported by nobody."""
 

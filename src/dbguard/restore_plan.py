@@ -13,7 +13,7 @@ from dbguard.errors import NotFound, RestoreFailed, UsageError
 from dbguard.model import Target
 
 _CASE = "lower_case_table_names"
-_LARGEST_PACKET = 1 << 30
+LARGEST_PACKET = 1 << 30
 """Bytes; the most a server takes in one statement (max_allowed_packet)."""
 
 
@@ -146,14 +146,14 @@ def check_kind(archive: Archive, target: Target, *, force_version: bool) -> None
             f"{archive.id} was taken with {_CASE} = {theirs}, {target.name} has {ours}: names would run together",
             hint=f"start a server with --lower-case-table-names={theirs}, it cannot be changed later",
         )
-    if archive.largest_statement >= _LARGEST_PACKET:
+    if archive.largest_statement >= LARGEST_PACKET:
         raise RestoreFailed(f"{archive.id} holds a statement of {archive.largest_statement} bytes: no server takes it")
 
 
 def packet(archive: Archive, target: Target) -> int | None:
     """The max_allowed_packet that its largest statement needs, where the server's is too small."""
     needed = archive.largest_statement + 4096
-    return _LARGEST_PACKET if needed > int(target.server.settings.get("max_allowed_packet", 0)) else None
+    return LARGEST_PACKET if needed > int(target.server.settings.get("max_allowed_packet", 0)) else None
 
 
 def present(containers: Containers, target: Target) -> tuple[set[str], set[str]]:

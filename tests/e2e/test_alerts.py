@@ -186,6 +186,7 @@ CAUSES: dict[str, tuple[Life, str, Mapping[int, bool]]] = {
     "DbguardBackupSuspicious": (with_problem("suspicious"), "warning", {0: True}),
     "DbguardBackupUncopied": (with_problem("uncopied"), "warning", {59: False, 60: True}),
     "DbguardUnpruned": (with_problem("unpruned"), "warning", {1439: False, 1440: True, 1500: True}),
+    "DbguardVolumeUnlocked": (with_problem("unlocked"), "warning", {14: False, 15: True}),
     "DbguardProblem": (about_no_target, "warning", {9: False, 10: True}),
 }
 """What makes each fire, how grave it is, and whether it fires at these minutes. No other fires then."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import click
 
 from dbguard import compose
 from dbguard.compose import Deleting
-from dbguard.errors import DbguardError
 from dbguard.model import Verdict
 
 _BACKUP_FIRST = "--backup-first"
@@ -90,7 +88,7 @@ class _Consent:
     """See guard.Consent."""
 
     def __init__(self, ctx: click.Context, *, backup_first: bool) -> None:
-        self._options = ctx.find_root().obj
+        self._ctx = ctx
         self._backup_first = backup_first
 
     def to_back_up(self, verdict: Verdict) -> bool:
@@ -105,10 +103,7 @@ class _Consent:
         return click.confirm("back up now, and delete then?", err=True)
 
     def back_up(self, target: str) -> None:
-        """A command of its own: as the user would type it, here or in the sidecar."""
-        named = {"--config": self._options["config_file"], "--storage": self._options["storage"]}
-        options = [word for name, value in named.items() if value for word in (name, value)]
-        command = [sys.executable, "-m", "dbguard", *options, "backup", "now", target]
-        code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
-        if code not in {0, 3}:  # partly: it is in one storage at least
-            raise DbguardError(f"the backup of {target} failed with {code}: nothing is deleted")
+        """See guard.Consent."""
+        from dbguard.cli.again import back_up
+
+        back_up(self._ctx, target)

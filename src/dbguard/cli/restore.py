@@ -11,6 +11,7 @@ import click
 from dbguard.accounts import Loaded
 from dbguard.cli import output, restoring
 from dbguard.cli.choosing import manifest
+from dbguard.cli.from_file import load
 from dbguard.cli.sidecar import answered_by_sidecar
 from dbguard.cli.world import World
 from dbguard.encryption import identities
@@ -37,6 +38,9 @@ from dbguard.tables_plan import TablesPlan, plan_tables
     help="Only this table, optionally under another name; several of them in several options.",
 )
 @click.option("--identity", type=click.Path(path_type=Path), help="The file of the private key, where it is encrypted.")
+@click.option(
+    "--from-file", type=click.Path(path_type=Path), help="A dump of another tool: plain, .gz, .zst, .bz2 or .xz."
+)
 @click.option("--into", metavar="TARGET", help="Load into this running database instead.")
 @click.option("--replace", is_flag=True, help="Exchange databases that hold data, in one short moment at the end.")
 @click.option("--in-place", is_flag=True, help="Drop them first and load over them: for those without room for both.")
@@ -63,6 +67,7 @@ def restore_command(
     database: str | None,
     tables: tuple[str, ...],
     identity: Path | None,
+    from_file: Path | None,
     into: str | None,
     replace: bool,
     in_place: bool,
@@ -83,13 +88,32 @@ def restore_command(
     dbguard restore shop/db --at 2026-11-24T03:00 --replace
     dbguard restore shop/db --latest --into test/db --yes
     dbguard restore shop/db --latest --table shop.orders:shop.orders_then
+    dbguard restore shop/db --latest --schema-only --into test/db
+    dbguard restore shop/db --from-file dump.sql.gz --database shop
 
     --replace takes a backup of what is there and holds it, loads the archive beside the live databases, compares, and
     exchanges all tables at once. Until that moment nothing that is live is touched.
 
     --table brings a table with its rows, indexes and triggers, and touches nothing else. Under another name it is a
     copy to look into, without triggers and foreign keys.
+
+    --from-file loads what mysqldump or another tool has written. What its statements do is done: there is no manifest
+    to compare with. A dump that was cut is refused where its tool writes a last line.
     """
+    if from_file is not None:
+        _alone(latest, archive_id, at, tables, into, replace, schema_only, accounts_only, accounts)
+        load(
+            ctx,
+            from_file,
+            target,
+            database,
+            in_place=in_place,
+            no_safety_backup=no_safety_backup,
+            dry_run=dry_run,
+            yes=yes,
+            as_json=as_json,
+        )
+        return
     if [latest, archive_id is not None, at is not None].count(True) != 1:
         raise UsageError("say which archive: one of --latest, --id ID and --at TIME")
     if tables and (database or accounts or schema_only or accounts_only):
@@ -137,6 +161,11 @@ def restore_command(
         }
         restored = restore_tables(todo, **how) if isinstance(todo, TablesPlan) else restore(todo, **how)
     _tell(todo, restored)
+
+
+def _alone(*others: object) -> None:
+    if any(others):
+        raise UsageError("--from-file goes with --database, --in-place, --no-safety-backup and --dry-run only")
 
 
 def _tell(todo: RestorePlan | TablesPlan, restored: Restored | TablesRestored) -> None:

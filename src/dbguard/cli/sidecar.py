@@ -28,7 +28,7 @@ def answered_by_sidecar(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(ctx: click.Context, **parameters: Any) -> None:  # noqa: ANN401 — a command's own parameters
-        if _answers_itself(ctx):
+        if _answers_itself(ctx) or parameters.get("from_file") is not None:  # a file of this host
             command(ctx, **parameters)
             return
         containers = Containers.connect()

@@ -45,10 +45,16 @@ def run_script(
     pieces: Iterable[tuple[Piece, bytes, str]], target: Target, containers: Containers, settings: Settings
 ) -> None:
     """Like load_data, by one session."""
+    run_plain(((sql, what) for _, sql, what in pieces), target, containers, settings)
+
+
+def run_plain(pieces: Iterable[tuple[bytes, str]], target: Target, containers: Containers, settings: Settings) -> None:
+    """Like run_script, for SQL that may be cut anywhere, with the object that each piece is about."""
     with LoadCrew(target, containers, 1, stall=settings.stall.total_seconds()) as crew:
         [session] = crew.sessions
-        for _, sql, what in pieces:
+        for sql, what in pieces:
             session.put(sql, what)
+            crew.check()
         session.fence(b";")
         crew.finish()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -467,6 +469,35 @@ def test_a_file_from_stdin_is_read_once_and_used_as_often_as_it_takes(idle: Stac
     allowed = idle.dbguard("compose", "-f", "-", "down", "-v", stdin=text)
     assert allowed.returncode == 0, allowed.stderr
     assert not idle.exists(idle.volume)
+
+
+# --- on a terminal ---
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("n", False), ("y", True)])
+def test_on_a_terminal_it_offers_to_back_up_and_go_on(mariadb: Stack, answer: str, goes: bool) -> None:
+    mariadb.up()
+    mariadb.sql(ROWS)
+    running = mariadb.running
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "dbguard", "compose", "down", "--volumes"]
+    with subprocess.Popen(
+        command, cwd=mariadb.folder, env=mariadb.environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"delete then?" not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, f"{answer}\n".encode())
+        with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+            while data := os.read(ours, 4096):
+                said += data
+    os.close(ours)
+    assert b"never backed up" in said
+    assert process.returncode == (0 if goes else 77)
+    assert mariadb.exists(mariadb.volume) is not goes
+    if not goes:
+        assert mariadb.running == running
 
 
 # --- anchors ---

@@ -95,10 +95,11 @@ class Stack:
         done = self.dbguard("backup", "now", f"{self.project}/db", *args)
         assert done.returncode == 0, done.stderr
 
-    def sql(self, statement: str) -> None:
+    def sql(self, statement: str) -> str:
         client = 'MYSQL_PWD=test-only-password exec $(command -v mariadb || command -v mysql) -u root -e "$0"'
         done = self.compose("exec", "-T", "db", "sh", "-c", client, statement)
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def running(self) -> list[str]:
@@ -469,6 +470,55 @@ def test_a_file_from_stdin_is_read_once_and_used_as_often_as_it_takes(idle: Stac
     allowed = idle.dbguard("compose", "-f", "-", "down", "-v", stdin=text)
     assert allowed.returncode == 0, allowed.stderr
     assert not idle.exists(idle.volume)
+
+
+# --- while somebody writes ---
+
+WRITER = """
+  writer:
+    image: IMAGE
+    LABEL
+    environment: {MYSQL_PWD: test-only-password}
+    stop_grace_period: 0s
+    volumes: ['./log:/log']
+    entrypoint: [sh, -c]
+    command:
+      - |
+        while :; do
+          n=$$((n + 1))
+          CLIENT -h db -u root -e "INSERT INTO shop.t VALUES ($$n)" && echo $$n >> /log/committed
+        done
+"""
+
+
+@pytest.mark.fault(54)
+def test_no_row_is_lost_that_was_committed_before_the_volume_died(server: Stack) -> None:
+    """The service that writes is stopped, the last backup is taken then, and all that it was told is safe is in it."""
+    text = (server.folder / "compose.yaml").read_text()
+    image, client = re.search(r"image: (\S+)", text), re.search(r"(mysql|mariadb) -h 127", text)
+    assert image
+    assert client
+    writer = WRITER.replace("IMAGE", image[1]).replace("LABEL", LABEL).replace("CLIENT", client[1])
+    server.up()
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (a INT PRIMARY KEY) ENGINE=InnoDB")
+    (server.folder / "compose.yaml").write_text(text.replace("\nnetworks:", f"{writer}\nnetworks:"))
+    server.up()
+    committed = server.folder / "log/committed"
+    server.back_up()
+    refused = server.dbguard("compose", "down", "--volumes")
+    assert refused.returncode == 77
+    assert " since" in refused.stderr
+    before = committed.read_text()
+    done = server.dbguard("compose", "--backup-first", "down", "--volumes")
+    assert done.returncode == 0, done.stderr
+    assert not server.exists(server.volume)
+    assert len(committed.read_text()) > len(before)
+
+    server.up("db")
+    restored = server.dbguard("restore", f"{server.project}/db", "--latest", "--yes", "--accounts")
+    assert restored.returncode == 0, restored.stderr
+    there = set(server.sql("SELECT a FROM shop.t").split())
+    assert set(committed.read_text().split()) <= there
 
 
 # --- on a terminal ---

@@ -65,7 +65,7 @@ def run(
         say("\n".join([f"dbguard: {shlex.join(command.words)} may delete", *page.table(verdict.volumes)]))
     with contextlib.ExitStack() as stack:
         if any(volume.archive or not volume.allowed for volume in verdict.volumes):
-            stack.enter_context(writers.stopped(containers, deletion, say))
+            stack.enter_context(writers.stopped(containers, deletion, verdict, say))
             verdict = _settled(deletion, verdict, judge, consent, backing_up=backing_up, say=say)
             if not verdict.allowed:
                 audit.write(state, command.words, verdict, "refused")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 
 from dbguard.compose import Deletion
 from dbguard.containers import Containers
-from dbguard.discover import is_database_image
 from dbguard.errors import DbguardError, NotFound
-from dbguard.model import Container
+from dbguard.model import Container, Verdict
 from dbguard.sidecar import ROLE
 
 Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def stopped(containers: Containers, deletion: Deletion, say: Say) -> Iterator[Sequence[Container]]:
-    """Those of the containers on their way out that run, and are neither a database nor dbguard. Leave it badly, and
-    exactly those run again."""
-    writers = [*_writers(containers, deletion)]
+def stopped(containers: Containers, deletion: Deletion, verdict: Verdict, say: Say) -> Iterator[Sequence[Container]]:
+    """Those of the containers on their way out that run, and are neither dbguard nor the servers of the databases
+    themselves. Leave it badly, and exactly those run again."""
+    databases = {volume.volume for volume in verdict.volumes if volume.target}
+    writers = [*_writers(containers, deletion, databases)]
     if writers:
         say(f"dbguard: stopping {', '.join(writer.name for writer in writers)}, so that nobody writes meanwhile")
     done: list[Container] = []
@@ -44,9 +44,10 @@ def _stop(containers: Containers, writer: Container, done: list[Container]) -> N
         containers.stop(writer.id)
 
 
-def _writers(containers: Containers, deletion: Deletion) -> Iterator[Container]:
+def _writers(containers: Containers, deletion: Deletion, databases: Set[str]) -> Iterator[Container]:
     for container_id in deletion.containers:
         with contextlib.suppress(NotFound):
             found = containers.inspect(container_id)
-            if found.running and not is_database_image(found) and ROLE not in found.labels:
+            serves = any(mount.name in databases for mount in found.mounts)
+            if found.running and not serves and ROLE not in found.labels:
                 yield found

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.docker
 Done = subprocess.CompletedProcess[str]
 
 LOCAL = {"completion", "config check", "config schema", "config show", "health", "run"}
-"""These are about this very machine, process or configuration."""
+LOCAL |= {f"guard {word}" for word in ("install", "uninstall", "status", "lock", "unlock")}
+"""These are about this very machine, engine, process or configuration."""
+LIKE_COMPOSE = {"docker", "docker-compose"}
+"""The same gate as `compose`, with the same judge."""
 ASKED: dict[str, tuple[str, ...]] = {
     "backup now": (),
     "cat": ("ID",),
@@ -61,7 +64,7 @@ def leaves(group: click.Group, *before: str) -> Iterator[str]:
 
 def test_every_command_is_thought_of() -> None:
     """A new one belongs into one of the two tables."""
-    assert sorted(leaves(program)) == sorted(LOCAL | ASKED.keys())
+    assert sorted(leaves(program)) == sorted(LOCAL | LIKE_COMPOSE | ASKED.keys())
 
 
 # --- a sidecar of the project's own ---

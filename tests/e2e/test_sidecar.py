@@ -71,7 +71,7 @@ def test_the_guard_asks_the_sidecar(stack: Stack) -> None:
     refused = stack.dbguard("compose", "down", "--volumes")
     assert refused.returncode == 77, refused.stderr
     assert "never backed up" in refused.stderr
-    assert f"dbguard backup now {stack.project}/db" in refused.stderr
+    assert "dbguard compose --backup-first down --volumes" in refused.stderr
     assert stack.sql("SELECT COUNT(*) FROM shop.t") == "3\n"
 
     assert stack.dbguard("backup", "now").returncode == 0

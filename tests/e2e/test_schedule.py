@@ -30,7 +30,12 @@ MINUTE = timedelta(minutes=1)
 EVER = datetime.fromtimestamp(0, UTC)
 ROUND = 100.0
 """Seconds within which the next backup is there: a minute until its time, the rest for a busy machine."""
-EVERY_MINUTE = {"DBGUARD_SCHEDULE": "* * * * *", "DBGUARD_RETRY_WAIT": "2s", "DBGUARD_LOG": "text"}
+EVERY_MINUTE = {
+    "DBGUARD_SCHEDULE": "* * * * *",
+    "DBGUARD_RETRY_WAIT": "2s",
+    "DBGUARD_LOG": "text",
+    "DBGUARD_VERIFY__WHEN": "off",
+}
 
 
 # --- what was backed up when ---

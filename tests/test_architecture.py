@@ -40,10 +40,10 @@ LAYERS = """
     containers config lock
     owners reader
     sections past
-    schedule encryption engines storages process checker cache
+    schedule encryption engines storages process checker cache create_table foreign shim
     argv command frames retention freshness sqldump stream report
     suspicion since binlog
-    layout pulse feed create_table chosen foreign shim
+    layout pulse feed chosen signs
     pflag docopt archive state logs ping behind
     model
     errors
@@ -70,8 +70,8 @@ OUTSIDE = {
     "prometheus_client": {"metrics"},
     "stamina": {"job", "ping"},
     "structlog": {"logs", "run", "announce", "cli"},  # but for logs, types only
-    "backports": {"stream", "foreign"},
-    "compression": {"stream", "foreign"},  # the same as backports.zstd, from Python 3.14 on
+    "backports": {"stream"},
+    "compression": {"stream"},  # the same as backports.zstd, from Python 3.14 on
 }
 """Every library, and the modules or packages that may import it. What is not here is imported by nobody."""
 

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from dbguard.containers import Containers
-from dbguard.discover import is_data_folder
 from dbguard.errors import DbguardError, ExecFailed, NotFound
 from dbguard.model import Container, Sighting
+from dbguard.signs import is_data_folder
 
 ROLE = ("dbguard.role", "anchor")
 _NAME = "dbguard-lock-"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable
 
 from dbguard.errors import RestoreFailed
+from dbguard.sqldump import IDENT, unquoted
 
-_NAME = rb"`(?:[^`]|``)*+`"
-_SIGN = re.compile(_NAME + rb"|'(?:[^'\\]|\\.|'')*+'|[(),]", re.DOTALL)
+_SIGN = re.compile(IDENT + rb"|'(?:[^'\\]|\\.|'')*+'|[(),]", re.DOTALL)
 _KEY = re.compile(
-    rb"\s*(?:CONSTRAINT " + _NAME + rb" )?FOREIGN KEY (?:" + _NAME + rb" )?\((?:" + _NAME + rb"|[, ])+\) REFERENCES "
-    rb"(?:(" + _NAME + rb")\.)?(" + _NAME + rb")"
+    rb"\s*(?:CONSTRAINT " + IDENT + rb" )?FOREIGN KEY (?:" + IDENT + rb" )?\((?:" + IDENT + rb"|[, ])+\) REFERENCES "
+    rb"(?:(" + IDENT + rb")\.)?(" + IDENT + rb")"
 )
-_CHECK = re.compile(rb"(\s*)CONSTRAINT " + _NAME + rb" (?=CHECK )")
+_CHECK = re.compile(rb"(\s*)CONSTRAINT " + IDENT + rb" (?=CHECK )")
 Place = tuple[str, str]
 """Database and table."""
 
@@ -67,13 +67,9 @@ def _pointed(item: bytes, to: Callable[[str | None, str], Place]) -> bytes:
     match = _KEY.match(item)
     if match is None:
         return item
-    database = _unquoted(match[1]) if match[1] else None
-    target = b".".join(map(_quoted, to(database, _unquoted(match[2]))))
+    database = unquoted(match[1]) if match[1] else None
+    target = b".".join(map(_quoted, to(database, unquoted(match[2]))))
     return item[: match.start(1) if match[1] else match.start(2)] + target + item[match.end() :]
-
-
-def _unquoted(name: bytes) -> str:
-    return name[1:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")
 
 
 def _quoted(name: str) -> bytes:

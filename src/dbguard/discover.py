@@ -14,12 +14,11 @@ from dbguard.containers import Containers
 from dbguard.errors import DbguardError, NotFound, QueryFailed, UsageError
 from dbguard.habits import habits
 from dbguard.model import Container, Login, Programs, Sighting, Target, TargetName
+from dbguard.signs import is_data_folder, is_server_image
 
-_IMAGE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
 _VARIABLE = re.compile(r"(?:MYSQL|MARIADB)_(?:ROOT_PASSWORD|ALLOW_EMPTY|RANDOM_ROOT|DATABASE|USER)")
 _SHORT_ID = 12
 _NO_DATABASE = "not a database: no sign of MySQL or MariaDB"
-_DATA_FOLDERS = ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")
 _SOCKETS = (
     "/var/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock",  # noqa: S108
     "/opt/bitnami/mysql/tmp/mysql.sock", "/opt/bitnami/mariadb/tmp/mysql.sock",
@@ -133,12 +132,7 @@ def is_candidate(container: Container) -> bool:
 def is_database_image(container: Container) -> bool:
     """More than its environment says so: an application often has the database's variables too."""
     data = any(is_data_folder(mount.destination) for mount in container.mounts)
-    return data or _IMAGE.search(container.image) is not None
-
-
-def is_data_folder(path: str) -> bool:
-    """Where images keep a server's data."""
-    return path.startswith(_DATA_FOLDERS)
+    return data or is_server_image(container.image)
 
 
 def logins(container: Container) -> list[Login]:

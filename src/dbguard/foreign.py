@@ -5,9 +5,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import re
-import sys
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -15,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dbguard.errors import ArchiveDamaged, NotFound
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from dbguard.sqldump import SANDBOX, unquoted
+from dbguard.stream import zstd
 
 _PIECE = 1 << 16
 _KEPT = 4096
@@ -35,18 +30,16 @@ _PACKINGS: Mapping[bytes, Callable[[], Any]] = {
 
 _HEADER = re.compile(rb"-- (MySQL|MariaDB) dump ")
 _TRAILER = re.compile(rb"-- Dump completed")
-_SANDBOX = re.compile(rb"\A/\*M?!999999\\- enable the sandbox mode \*/ *\n")
-"""The first line of MariaDB's dumps since 2024, an order to the client that others take for an error."""
 _SERVER_WIDE = re.compile(
     rb"^SET @@GLOBAL\.GTID_PURGED=[^;]*;\n|^SET @@SESSION\.SQL_LOG_BIN= ?0;\n", re.MULTILINE | re.IGNORECASE
 )
 """What mysqldump writes by default where GTIDs are on: for a new replica, and refused by a server with a past."""
 _DATABASE = re.compile(
     rb"(?:\A|\n)[ \t]*(?:USE|(?:CREATE|DROP|ALTER)[ \t]+(?:DATABASE|SCHEMA))[ \t]+(?:/\*[^*]*\*/[ \t]*)?"
-    rb"(?:IF[ \t]+(?:NOT[ \t]+)?EXISTS[ \t]+)?(?:`((?:[^`\n]|``)+)`|([\w$]+)(?=[^\w$]))",
+    rb"(?:IF[ \t]+(?:NOT[ \t]+)?EXISTS[ \t]+)?(`(?:[^`\n]|``)+`|[\w$]+(?=[^\w$]))",
     re.IGNORECASE,
 )
-_OBJECT = re.compile(rb"\n(?=(?:INSERT INTO|REPLACE INTO|CREATE TABLE(?: IF NOT EXISTS)?) `((?:[^`\n]|``)+)`)")
+_OBJECT = re.compile(rb"\n(?=(?:INSERT INTO|REPLACE INTO|CREATE TABLE(?: IF NOT EXISTS)?) (`(?:[^`\n]|``)+`))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +55,23 @@ class ForeignDump:
 def examine(path: Path) -> ForeignDump:
     """Reads all of it. Raises NotFound, and ArchiveDamaged when it was cut or packed badly."""
     size, names, before, header = 0, dict[str, None](), b"\n", False
-    for chunk in chain(_plain(path), [b"\n"]):  # a name may be the last word
+    for chunk in _plain(path):
         text = before + chunk
         header = header or (size < _PIECE and _HEADER.search(text) is not None)
-        names |= dict.fromkeys(_name(match) for match in _DATABASE.finditer(text))
+        names |= _named(text)
         size += len(chunk)
         before = text[-_KEPT:]
+    names |= _named(before + b"\n")  # a name may be the last word
     return ForeignDump(
         path=path,
-        size=size - 1,
+        size=size,
         databases=tuple(names),
         ended=_TRAILER.search(before) is not None if header else None,
     )
+
+
+def _named(text: bytes) -> dict[str, None]:
+    return dict.fromkeys(map(unquoted, _DATABASE.findall(text)))
 
 
 def statements(dump: ForeignDump) -> Iterator[tuple[bytes, str]]:
@@ -81,7 +79,9 @@ def statements(dump: ForeignDump) -> Iterator[tuple[bytes, str]]:
     what, text = "", b""
     chunks = _plain(dump.path)
     head = next(chunks, b"")
-    for chunk in chain([_SERVER_WIDE.sub(b"", _SANDBOX.sub(b"", head))], chunks):
+    if sandbox := SANDBOX.match(head):
+        head = head[sandbox.end() :]
+    for chunk in chain([_SERVER_WIDE.sub(b"", head)], chunks):
         *parts, (last, name) = _split(text + chunk)
         for data, named in parts:
             what = named or what
@@ -94,17 +94,9 @@ def statements(dump: ForeignDump) -> Iterator[tuple[bytes, str]]:
 
 def _split(text: bytes) -> list[tuple[bytes, str]]:
     """At each line that begins with a new table."""
-    edges = [(0, "")] + [(match.end(), f"table {_unquoted(match[1])}") for match in _OBJECT.finditer(text)]
+    edges = [(0, "")] + [(match.end(), f"table {unquoted(match[1])}") for match in _OBJECT.finditer(text)]
     ends = [at for at, _ in edges[1:]] + [len(text)]
     return [(text[at:end], name) for (at, name), end in zip(edges, ends, strict=True)]
-
-
-def _name(match: re.Match[bytes]) -> str:
-    return _unquoted(match[1]) if match[1] is not None else match[2].decode("utf-8", "surrogateescape")
-
-
-def _unquoted(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape").replace("``", "`")
 
 
 def _plain(path: Path) -> Iterator[bytes]:
@@ -125,16 +117,11 @@ def _unpacked(stored: Iterable[bytes], make: Callable[[], Any], path: Path) -> I
     unit = make()
     try:
         for chunk in stored:
-            rest = deque([chunk])
-            while rest:
-                data = rest.popleft()
-                if unit.eof:
-                    data = data.lstrip(b"\0")
-                    unit = make() if data else unit
-                if data:
-                    yield unit.decompress(data)
-                    if unit.eof and unit.unused_data:
-                        rest.append(unit.unused_data)
+            data = chunk
+            while data := data.lstrip(b"\0") if unit.eof else data:
+                unit = make() if unit.eof else unit
+                yield unit.decompress(data)
+                data = unit.unused_data if unit.eof else b""
     except (zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, ValueError) as error:
         raise ArchiveDamaged(f"{path} is damaged: {error}") from error
     if not unit.eof:

@@ -17,11 +17,11 @@ from dbguard.archive import ObjectKind
 
 PieceKind = Literal["comment", "client", "statement", "create", "use", "rows", "database", "session"]
 
-_IDENT = rb"`(?:[^`]|``)*+`"
-_COLUMN = rb"(?:" + _IDENT + rb"|\w+)"  # MariaDB leaves row_start and row_end of versioned tables unquoted
+IDENT = rb"`(?:[^`]|``)*+`"
+_COLUMN = rb"(?:" + IDENT + rb"|\w+)"  # MariaDB leaves row_start and row_end of versioned tables unquoted
 _ROWS = re.compile(
     rb"(?:INSERT|REPLACE) +(?:IGNORE +)?INTO ("
-    + _IDENT
+    + IDENT
     + rb")(?: \("
     + _COLUMN
     + rb"(?:, ?"
@@ -39,7 +39,7 @@ SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\r?\n")
 _SQL_MODE = re.compile(rb"sql_mode\s*=\s*('[^']*'|@\w+)", re.IGNORECASE)
 _TOKEN = re.compile(
     rb"/\*M?!\d*|/\*(?!M?!).*?\*/|--\s[^\n]*|#[^\n]*|\*/|"
-    + _IDENT
+    + IDENT
     + rb"|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"]|\"\")*\"|[\w$\x80-\xff]+|[^\s\w]|\s+",
     re.DOTALL,
 )
@@ -120,7 +120,7 @@ class Scanner:
             return None  # the rest of its line is still to come
         if self._delimiter == b";" and buffer.startswith(_MAYBE_ROWS, at):
             if rows := _ROWS.match(buffer, at):
-                self._rows_of = ("table", _unquote(rows.group(1)))
+                self._rows_of = ("table", unquoted(rows.group(1)))
                 return Piece("rows", self.database, self._rows_of, rows.group())
             if len(buffer) - at < _ROWS_HEAD:
                 return None
@@ -148,7 +148,7 @@ class Scanner:
         said = words(data)
         first = next(said, b"").upper()
         if first == b"USE":
-            self.database = _unquote(next(said, b""))
+            self.database = unquoted(next(said, b""))
             return Piece("use", self.database, None, data)
         if first == b"SET":
             if mode := _SQL_MODE.search(data):
@@ -196,7 +196,7 @@ def _statement(delimiter: bytes, *, backslash: bool) -> re.Pattern[bytes]:
     inside = [
         rb"[^'\"`/#\-" + first + rb"]++",
         *quoted,
-        _IDENT,
+        IDENT,
         rb"/\*(?!M?!)(?:[^*]|\*(?!/))*+\*/",  # versioned comments hold code
         rb"#[^\n]*+\n",
         rb"--(?=\s)[^\n]*+\n",
@@ -248,10 +248,10 @@ def name_in(words: Iterator[bytes], first: bytes | None = None) -> str:
     word = next(words, b"") if first is None else first
     while word.upper() in {b"IF", b"NOT", b"EXISTS"}:
         word = next(words, b"")
-    return _unquote(next(words, b"") if next(words, b"") == b"." else word)
+    return unquoted(next(words, b"") if next(words, b"") == b"." else word)
 
 
-def _unquote(identifier: bytes) -> str:
+def unquoted(identifier: bytes) -> str:
     for quote in (b"`", b'"'):
         if identifier.startswith(quote):
             identifier = identifier[1:-1].replace(quote + quote, quote)

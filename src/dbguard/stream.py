@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dbguard.errors import ArchiveDamaged
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 CHUNK = 1 << 20
 """Bytes handled at a time: memory stays flat whatever the dump's size."""

@@ -12,10 +12,11 @@ from dbguard.argv import RECREATING
 from dbguard.compose import v1, v2
 from dbguard.compose.program import Program, call
 from dbguard.errors import DbguardError
+from dbguard.signs import is_data_folder, is_server_image
 
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
-_DATABASE = re.compile(r"(?:^|[/_-])(?:mysql|mariadb|percona)(?:-server)?(?:[:@_-]|$)", re.IGNORECASE)
-_FOLDERS = ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases", "/config")
+_CONFIG = "/config"
+"""Where linuxserver.io mounts all, the data in a folder below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +82,14 @@ def of_containers(names: Iterable[str], engine: Iterable[str] = ()) -> Iterator[
         return
     answer = call(["docker", *engine, "container", "inspect", *wanted])
     for container in json.loads(answer.stdout or "[]"):
-        database = _DATABASE.search(container["Config"]["Image"])
+        database = is_server_image(container["Config"]["Image"])
         for mount in container.get("Mounts") or ():
-            folder = any(mount["Destination"].startswith(place) for place in _FOLDERS)
-            if _is_anonymous(mount) and (folder or database):
+            if _is_anonymous(mount) and (database or _may_hold_data(mount["Destination"])):
                 yield Orphan(volume=mount["Name"], container=container["Name"].lstrip("/"), path=mount["Destination"])
+
+
+def _may_hold_data(path: str) -> bool:
+    return is_data_folder(path) or path.startswith(_CONFIG)
 
 
 def _is_anonymous(mount: dict[str, Any]) -> bool:
@@ -96,8 +100,8 @@ def forgotten_by(program: Program) -> str | None:
     """A note for `run --rm` of a database server whose data would be on no volume that lasts."""
     model = v2.read_model(program) if not program.invocation.v1 else None
     service = (model or {}).get("services", {}).get(program.invocation.services[0], {})
-    lasting = any(mount["target"].startswith(_FOLDERS) for mount in service.get("volumes", ()))
-    if lasting or not _DATABASE.search(service.get("image", "")):
+    lasting = any(_may_hold_data(mount["target"]) for mount in service.get("volumes", ()))
+    if lasting or not is_server_image(service.get("image", "")):
         return None
     name = program.invocation.services[0]
     return f"note: {name} keeps its data on no volume of its own: with --rm, what is written to it ends with it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dbguard.discover import is_data_folder
 from dbguard.doctor.findings import Finding, failed, ok, warning
 from dbguard.engines import ENGINES
 from dbguard.model import Sighting
+from dbguard.signs import is_data_folder
 from dbguard.sql import missing_grant
 
 

@@ -15,6 +15,7 @@ from dbguard.errors import EngineUnavailable
 from dbguard.freshness import Contents
 from dbguard.model import Container, Mount, TargetName
 from dbguard.sidecar import ROLE
+from dbguard.signs import DATA_FOLDERS
 
 WAIVERS = ("dbguard.ephemeral", "dbguard.ignore")
 """Labels, of a volume or of a container that mounts it: nobody will miss what is on it."""
@@ -22,7 +23,6 @@ WAIVERS = ("dbguard.ephemeral", "dbguard.ignore")
 _BELOW = ("", "data", "mysql", "mysql/data", "mariadb/data", "databases")
 """Where in a volume images keep the data directory: Docker's, Bitnami's, linuxserver.io's; and a whole /var/lib."""
 _HARMLESS = ("/etc/", "/docker-entrypoint-initdb.d", "/var/log", "/var/run", "/run/", "/tmp")  # noqa: S108
-_DATA_FOLDERS = tuple(map(PurePosixPath, ("/var/lib/mysql", "/bitnami/mysql", "/bitnami/mariadb", "/config/databases")))
 _LOG_TABLE = "mysql/general_log.CSM"
 """A small file that every data directory of MySQL and MariaDB has, should the one that names the server be gone."""
 _OTHERS = {
@@ -166,7 +166,7 @@ def _mounts(users: Sequence[Container], volume: str) -> Iterator[tuple[Container
 def _is_data_folder(users: Sequence[Container], doomed: Doomed) -> bool:
     paths = [mount.destination for _, mount in _mounts(users, doomed.name)]
     paths += [place.path for place in doomed.places]
-    return any(PurePosixPath(path).is_relative_to(folder) for path in paths for folder in _DATA_FOLDERS)
+    return any(PurePosixPath(path).is_relative_to(folder) for path in paths for folder in DATA_FOLDERS)
 
 
 def _targets_in_file(doomed: Doomed) -> tuple[TargetName, ...]:

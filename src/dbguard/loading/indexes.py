@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 from dbguard.create_table import items
+from dbguard.sqldump import IDENT
 
-_NAME = rb"`(?:[^`]|``)*+`"
-_AUTO = re.compile(rb"(" + _NAME + rb") .*\bAUTO_INCREMENT\b", re.DOTALL | re.IGNORECASE)
-_REFERENCES = re.compile(rb"\bREFERENCES (?:" + _NAME + rb"\.)?(" + _NAME + rb")")
+_AUTO = re.compile(rb"(" + IDENT + rb") .*\bAUTO_INCREMENT\b", re.DOTALL | re.IGNORECASE)
+_REFERENCES = re.compile(rb"\bREFERENCES (?:" + IDENT + rb"\.)?(" + IDENT + rb")")
 
 
 def without_indexes(create: bytes) -> tuple[bytes, list[bytes]] | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbguard.argv import RECREATING, Invocation, Unparsable, parse
+from dbguard.argv import RECREATING, Invocation, Unparsable, parse, standalone
 
 DELETING = """
 down -v
@@ -284,3 +284,33 @@ def test_however_it_is_spelled_the_last_word_wins(
     last = dict(assignments).get("volumes", "0")
     assert bool(invocation.deletes) is (last in {"1", "t", "TRUE", "true"})
     assert sorted(invocation.services) == sorted(services)
+
+
+# --- spelled docker-compose ---
+
+
+@pytest.mark.parametrize(
+    ("line", "deletes"),
+    [
+        ("down -v", True),
+        ("--verbose -H tcp://x --context=c down --volumes", True),
+        ("-f compose down -v", True),  # the file is called so
+        ("--context compose down -v", True),
+        ("--context __complete down -v", True),
+        ("__complete down -v", False),
+        ("-v down -v", False),  # the version
+        ("-h down -v", False),
+        ("down", False),
+    ],
+)
+def test_compose_2_by_its_old_name(line: str, deletes: bool) -> None:
+    understood = standalone.parse(line.split())
+    assert isinstance(understood, Invocation)
+    assert bool(understood.deletes) is deletes
+
+
+def test_the_engine_is_told_apart_from_the_rest() -> None:
+    understood = standalone.parse(["--host=tcp://x", "-p", "shop", "down", "-v"])
+    assert isinstance(understood, Invocation)
+    assert understood.engine == ("--host", "tcp://x")
+    assert understood.project == ("--project-name=shop",)

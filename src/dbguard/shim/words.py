@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dbguard import pflag
-from dbguard.pflag import Flags, UnknownFlag, WrongFlag
+from dbguard.argv.engine import GLOBAL
+from dbguard.argv.standalone import converted
+from dbguard.pflag import UnknownFlag, WrongFlag
 
-_DOCKER = Flags.of(
-    "config context/c log-level/l host/H tlscacert tlscert tlskey", "debug/D tls tlsverify version/v help/h"
-)
-"""The flags before the subcommand: cli/flags/options.go of docker/cli."""
-_SWITCHES = {"--debug", "-D", "--verbose", "--tls", "--tlsverify"}
-_VALUES = ("--tlscacert", "--tlscert", "--tlskey", "--host", "-H", "--context", "--log-level")
-_SPELLINGS = {"--verbose": "--debug", "-h": "--help", "--version": "version", "-v": "version"}
-_COMPLETIONS = {"__complete", "__completeNoDesc"}
 _NAMED_BY = {"host": "DOCKER_HOST", "context": "DOCKER_CONTEXT", "config": "DOCKER_CONFIG"}
 _EXCLUDES = {"DOCKER_HOST": "DOCKER_CONTEXT", "DOCKER_CONTEXT": "DOCKER_HOST"}
 
@@ -43,7 +37,7 @@ def of_plugin(words: Sequence[str]) -> Call | Unclear | None:
     command of Compose: completion, and what the plugin is asked about itself.
     """
     try:
-        assigned, rest = pflag.parse(_DOCKER, words, interspersed=False)
+        assigned, rest = pflag.parse(GLOBAL, words, interspersed=False)
     except (UnknownFlag, WrongFlag) as error:
         return _unclear(str(error), words)
     if rest[:1] != ["compose"]:
@@ -67,27 +61,4 @@ def _unclear(reason: str, words: Sequence[str]) -> Unclear:
 
 def of_standalone(words: Sequence[str]) -> Call | Unclear | None:
     """`docker-compose` of version 2 first writes its words anew, as the plugin gets them."""
-    return of_plugin(_converted(words))
-
-
-def _converted(words: Sequence[str]) -> list[str]:
-    """cmd/compatibility/convert.go of docker/compose."""
-    flags: list[str] = []
-    command = ["compose"]
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word in _COMPLETIONS:
-            command.insert(0, word)
-        elif word and not word.startswith("-"):
-            return [*flags, *command, word, *rest]
-        elif (spelled := _SPELLINGS.get(word, word)) in _SWITCHES:
-            flags.append(spelled)
-        elif word in _VALUES:
-            flags += [word, *rest[:1]]
-            rest = rest[1:]
-        elif "=" in word and (flag := next((flag for flag in _VALUES if word.startswith(flag)), None)):
-            flags += [flag, word.partition("=")[2]]
-        else:
-            command.append(spelled)
-    return [*flags, *command]
+    return of_plugin([word for part in converted(words) for word in part])

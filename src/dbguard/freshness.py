@@ -65,8 +65,7 @@ def decide(contents: Contents, backups: Backups, *, rules: Rules, now: datetime)
     The backup must be complete and taken with this very volume. A copy of a data directory has the same identity and
     other data, so the identity alone proves nothing.
     """
-    allowed, reason = _decided(contents, backups, rules, now)
-    stored = relied_on(contents, backups, rules, now) if allowed and _needs_backup(contents, rules) else None
+    allowed, reason, stored = _decided(contents, backups, rules, now)
     likely = str(contents.targets[0]) if contents.engine and contents.targets else ""
     return VolumeVerdict(
         volume=contents.volume,
@@ -97,10 +96,6 @@ def _what(contents: Contents) -> str:
     return contents.other or ("empty" if contents.empty else "files")
 
 
-def _needs_backup(contents: Contents, rules: Rules) -> bool:
-    return contents.engine is not None and not _spared(contents, rules) and not contents.unknown
-
-
 def _spared(contents: Contents, rules: Rules) -> str:
     """Why it may go, or stays, whatever is on it."""
     if contents.kept_by:
@@ -114,19 +109,20 @@ def _spared(contents: Contents, rules: Rules) -> str:
     return ""
 
 
-def _decided(contents: Contents, backups: Backups, rules: Rules, now: datetime) -> tuple[bool, str]:
+def _decided(contents: Contents, backups: Backups, rules: Rules, now: datetime) -> tuple[bool, str, Stored | None]:
+    """Whether it may go, why, and the archive that allows it, where it takes one."""
     if spared := _spared(contents, rules):
-        return True, spared
+        return True, spared, None
     if contents.unknown:
-        return False, contents.unknown
+        return False, contents.unknown, None
     if contents.engine is None:
-        return _decided_other(contents, rules)
+        return *_decided_other(contents, rules), None
     if not contents.identity:
-        return False, "its files do not say which server they belong to"
+        return False, "its files do not say which server they belong to", None
     if stored := relied_on(contents, backups, rules, now):
-        return True, _praise(stored, backups, now)
+        return True, _praise(stored, backups, now), stored
     stopped = "" if contents.running else "; its server is not running"
-    return False, _objection(contents, backups, rules, now) + stopped
+    return False, _objection(contents, backups, rules, now) + stopped, None
 
 
 def _decided_other(contents: Contents, rules: Rules) -> tuple[bool, str]:

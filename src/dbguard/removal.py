@@ -14,7 +14,7 @@ from dbguard.argv import Invocation, Unparsable
 from dbguard.argv.engine import EngineCommand, parse
 from dbguard.compose import Deleting, Deletion, Doomed, orphans
 from dbguard.compose.program import become, call, can_say_yes, last_line, refuse_other_engine
-from dbguard.errors import EngineUnavailable, NotFound, Refused
+from dbguard.errors import EngineUnavailable, Refused
 from dbguard.model import Container, Volume
 
 if TYPE_CHECKING:
@@ -69,27 +69,17 @@ def resolve(command: EngineCommand, containers: Containers) -> Deletion:
     )
 
 
-def _going(containers: Containers, command: EngineCommand) -> list[Container]:
+def _going(containers: Containers, command: EngineCommand) -> Sequence[Container]:
     """The containers that go with it."""
     if command.verb == "rm":
-        return list(_inspected(containers, command.names))
+        return containers.inspect_all(command.names)
     if command.verb == "system prune":
         stopped = [container for container in containers.list(stopped=True) if not container.running]
         return [container for container in stopped if _passes(container.labels, command.filters)]
     return []
 
 
-def _inspected(containers: Containers, names: Sequence[str]) -> list[Container]:
-    found = []
-    for name in names:
-        try:
-            found.append(containers.inspect(name))
-        except NotFound:
-            continue
-    return found
-
-
-def _volumes(containers: Containers, command: EngineCommand, going: list[Container]) -> set[str]:
+def _volumes(containers: Containers, command: EngineCommand, going: Sequence[Container]) -> set[str]:
     if command.verb == "volume rm":
         return set(command.names)
     if command.verb == "rm":
@@ -98,7 +88,9 @@ def _volumes(containers: Containers, command: EngineCommand, going: list[Contain
     return _pruned(containers, command, everything=everything or _all_filter(command.filters), going=going)
 
 
-def _pruned(containers: Containers, command: EngineCommand, *, everything: bool, going: list[Container]) -> set[str]:
+def _pruned(
+    containers: Containers, command: EngineCommand, *, everything: bool, going: Sequence[Container]
+) -> set[str]:
     """moby daemon/volumes_prune.go: local, without options, held by nothing; from API 1.42 on anonymous ones only."""
     everything = everything or _api_version(command.engine) < (1, 42)
     gone = {container.id for container in going}

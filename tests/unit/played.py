@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,6 +82,9 @@ class Engine:
             if name in {one.name, one.id}:
                 return one
         raise NotFound(name)
+
+    def inspect_all(self, names: Iterable[str]) -> Sequence[Container]:
+        return [one for name in names for one in self.containers if name in {one.name, one.id}]
 
     def read_file(self, container: str, path: str) -> bytes | None:
         del container

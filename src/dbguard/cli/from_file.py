@@ -32,10 +32,7 @@ def load(
     world = World(ctx)
     running = restoring.running(world, target, finish=not dry_run)
     todo = plan_file(examine(file), running, database, containers=world.containers)
-    for line in todo.lines():
-        output.say(output.printable(line))
-    if as_json:
-        output.emit(todo.facts())
+    restoring.show(todo, as_json=as_json)
     if dry_run:
         return
     restoring.ask(yes=yes, replace=bool(todo.used) and in_place)

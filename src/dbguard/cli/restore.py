@@ -141,10 +141,7 @@ def restore_command(
             part="accounts" if accounts_only else "schema" if schema_only else "all",
         )
     existing: Existing = "drop" if in_place else "exchange" if replace else "keep"
-    for line in todo.lines():
-        output.say(output.printable(line))
-    if as_json:
-        output.emit(todo.facts())
+    restoring.show(todo, as_json=as_json)
     if dry_run:
         return
     restoring.ask(yes=yes, replace=bool(todo.replaced) and existing != "keep")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import Protocol
 
 from dbguard.backup import Wish, back_up
 from dbguard.cli import output
@@ -15,6 +16,18 @@ from dbguard.lock import target_lock
 from dbguard.model import Target, TargetName
 from dbguard.report import Report
 from dbguard.swap.recovery import recover
+
+
+class Shown(Protocol):
+    """What some form of restore would do."""
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """For a program."""
+        ...
 
 
 def moment(world: World, at: str | None) -> datetime | None:
@@ -69,6 +82,14 @@ def running(world: World, wanted: str, *, finish: bool) -> Target:
     except NotFound as error:
         service = TargetName.parse(wanted).service
         raise NotFound(str(error), hint=f"start it: docker compose up -d --no-deps {service}") from error
+
+
+def show(todo: Shown, *, as_json: bool) -> None:
+    """The plan, before the question."""
+    for line in todo.lines():
+        output.say(output.printable(line))
+    if as_json:
+        output.emit(todo.facts())
 
 
 def ask(*, yes: bool, replace: bool) -> None:

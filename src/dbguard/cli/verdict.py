@@ -14,6 +14,7 @@ from dbguard.archive import Archive
 from dbguard.catalog import Catalog
 from dbguard.cli import output
 from dbguard.cli.sidecar import find_brain
+from dbguard.cli.verify import checked
 from dbguard.cli.world import World
 from dbguard.compose import Deletion
 from dbguard.encryption import identities
@@ -23,7 +24,6 @@ from dbguard.guard.judging import judge, rely_on
 from dbguard.guard.written import since
 from dbguard.model import Verdict
 from dbguard.since import Since
-from dbguard.verify import verify
 
 _DELETION = pydantic.TypeAdapter(Deletion)
 _VERDICT = pydantic.TypeAdapter(Verdict)
@@ -77,15 +77,7 @@ class _Witness:
     def verify(self, archive: Archive, catalog: Catalog) -> str:
         settings = self._world.settings
         output.say(output.printable(f"dbguard: nobody has verified {archive.id} of {archive.target} yet: doing it now"))
-        with output.progress() as report:
-            check = verify(
-                archive,
-                catalog=catalog,
-                containers=self._world.containers,
-                settings=settings,
-                keys=identities(settings.identity_file),
-                report=report,
-            )
+        check = checked(self._world, archive, catalog, identities(settings.identity_file))
         return "" if check.passed else str(check)
 
 

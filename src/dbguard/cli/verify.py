@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from dbguard.archive import Archive
+from dbguard.catalog import Catalog
 from dbguard.cli import output
 from dbguard.cli.choosing import manifest, newest
 from dbguard.cli.sidecar import answered_by_sidecar
@@ -85,16 +87,21 @@ def _chosen(world: World, wanted: str | None, archive_id: str | None, *, everyth
             yield newest(world, name, whatever_was_checked=True)
 
 
-def _verified(world: World, copied: Copied, keys: Any) -> Check:  # noqa: ANN401 — pyrage has no types
+def checked(world: World, archive: Archive, catalog: Catalog, keys: Any) -> Check:  # noqa: ANN401 — pyrage has no types
+    """With a bar to look at."""
     with output.progress() as report:
-        check = verify(
-            manifest(copied),
-            catalog=copied.catalogs[0],
+        return verify(
+            archive,
+            catalog=catalog,
             containers=world.containers,
             settings=world.settings,
             keys=keys,
             report=report,
         )
+
+
+def _verified(world: World, copied: Copied, keys: Any) -> Check:  # noqa: ANN401
+    check = checked(world, manifest(copied), copied.catalogs[0], keys)
     output.say(output.printable(f"{check.target}: {check}"))
     return check
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbguard.argv import RECREATING
 from dbguard.compose.nouns import Deletion, Doomed, Place
 from dbguard.compose.program import Program, last_line
-from dbguard.errors import EngineUnavailable, NotFound, Refused
+from dbguard.errors import EngineUnavailable, Refused
 from dbguard.model import Container
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def removal(program: Program, containers: Containers) -> Deletion:
         model = read_model(program)
         refuse_providers(model or read_model(program, "--no-interpolate"))  # an unset variable does not stop `down`
     events = dry_run(program)
-    removed = _found(containers, removed_in(events))
+    removed = containers.inspect_all(sorted(removed_in(events)))
     dying = [container for container in removed if not _is_orphan(container, model)]
     anonymous = {mount.name for container in dying for mount in container.mounts if mount.anonymous and mount.name}
     return _deletion(containers, model, removed, anonymous | _volumes(events))
@@ -56,7 +56,7 @@ def recreation(program: Program, containers: Containers) -> Deletion:
     """`up` and its like: a volume that exists and would be created is deleted first, its data gone."""
     volumes, removed = recreated(program)
     model = read_model(program) if volumes else None
-    return _deletion(containers, model, _found(containers, removed), volumes)
+    return _deletion(containers, model, containers.inspect_all(sorted(removed)), volumes)
 
 
 def recreated(program: Program) -> tuple[set[str], set[str]]:
@@ -76,7 +76,7 @@ def recreated(program: Program) -> tuple[set[str], set[str]]:
 
 
 def _deletion(
-    containers: Containers, model: dict[str, Any] | None, removed: list[Container], volumes: set[str]
+    containers: Containers, model: dict[str, Any] | None, removed: Sequence[Container], volumes: set[str]
 ) -> Deletion:
     return Deletion(
         engine_id=containers.engine_id,
@@ -150,14 +150,6 @@ def _asked(program: Program) -> tuple[str, list[str], list[str]]:
 def removed_in(events: list[Event]) -> set[str]:
     """Names of the containers that go."""
     return {name for kind, name, status in events if kind == "Container" and status.startswith("Remov")}
-
-
-def _found(containers: Containers, names: set[str]) -> list[Container]:
-    found = []
-    for name in sorted(names):
-        with contextlib.suppress(NotFound):
-            found.append(containers.inspect(name))
-    return found
 
 
 def _volumes(events: list[Event]) -> set[str]:

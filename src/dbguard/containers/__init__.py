@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -72,11 +72,7 @@ class Containers:
         filters = {key: value for key, value in {"volume": volume, "label": label}.items() if value}
         with translated("the list of containers"):
             ids = [item["Id"] for item in self._client.containers(all=stopped, filters=filters)]
-        found = []
-        for container_id in ids:
-            with contextlib.suppress(NotFound):  # it went away between the list and the question
-                found.append(self.inspect(container_id))
-        return found
+        return [*self.inspect_all(ids)]
 
     def changes(self, label: str | None = None) -> Iterator[str]:
         """What happens to containers from now on, one word each, for as long as the engine lives. Raises
@@ -91,6 +87,14 @@ class Containers:
         """By id or name. Raises NotFound."""
         with translated(f"container {container}"):
             return _container(self._client.inspect_container(container))
+
+    def inspect_all(self, containers: Iterable[str]) -> Sequence[Container]:
+        """Those of them that are there: some may have gone away since somebody named them."""
+        found = []
+        for container in containers:
+            with contextlib.suppress(NotFound):
+                found.append(self.inspect(container))
+        return found
 
     def start(
         self, container: str, command: Command, *, stall: float = _STALL, env: dict[str, str] | None = None

@@ -45,9 +45,7 @@ def _stop(containers: Containers, writer: Container, done: list[Container]) -> N
 
 
 def _writers(containers: Containers, deletion: Deletion, databases: Set[str]) -> Iterator[Container]:
-    for container_id in deletion.containers:
-        with contextlib.suppress(NotFound):
-            found = containers.inspect(container_id)
-            serves = any(mount.name in databases for mount in found.mounts)
-            if found.running and not serves and ROLE not in found.labels:
-                yield found
+    for found in containers.inspect_all(deletion.containers):
+        serves = any(mount.name in databases for mount in found.mounts)
+        if found.running and not serves and ROLE not in found.labels:
+            yield found

@@ -141,18 +141,19 @@ def _in_files(containers: Containers, contents: Contents, then: Marker) -> Since
     match = _LOG_FILE.fullmatch(then.file)
     if match is None:
         return Since.unknown(f"its binary log has an odd name: {then.file}")
+    stem, number = then.file.removesuffix(match[1]), match[1]
     found: list[str] = []
-    number = match[1]
+    start = then.offset
     for place in itertools.count(int(number)):
-        file = f"{then.file.removesuffix(number)}{place:0{len(number)}d}"
+        file = f"{stem}{place:0{len(number)}d}"
         chunks = containers.file(contents.container, str(PurePosixPath(contents.folder) / file))
-        if chunks is None and place == int(number):
-            return Since.unknown(f"its binary log of that time, {file}, is not in its data directory")
         if chunks is None:
-            return by_events(found)
+            break
         try:
-            events = binlog.events(chunks, then.offset if place == int(number) else len(binlog.MAGIC))
-            found += itertools.islice(events, MOST_EVENTS)
+            found += itertools.islice(binlog.events(chunks, start), MOST_EVENTS)
         except binlog.Unreadable as error:
             return Since.unknown(f"its binary log {file} cannot be read: {error}")
-    raise AssertionError
+        start = len(binlog.MAGIC)
+    if file == then.file:
+        return Since.unknown(f"its binary log of that time, {file}, is not in its data directory")
+    return by_events(found)

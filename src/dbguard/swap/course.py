@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dbguard.connections import Connection
+from dbguard.create_table import Place
 from dbguard.errors import DbguardError, QueryFailed, RestoreFailed
 from dbguard.loading import packet
 from dbguard.sql import quoted
-from dbguard.swap.journal import Journal, Place, Trigger, exchange
+from dbguard.swap.journal import Journal, Trigger, exchange
 from dbguard.swap.recovery import Server, alone, give_up, settle
 
 _LOCK_WAIT = 10

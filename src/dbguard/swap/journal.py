@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from dbguard.create_table import Place
 from dbguard.sql import Asking, quoted
 
 State = Literal["loading", "swapped", "settled", "given_up"]
@@ -21,8 +22,6 @@ State = Literal["loading", "swapped", "settled", "given_up"]
 
 _AUTOCOMMIT = "SET SESSION autocommit = 1"
 _CHUNK = 1 << 20
-Place = tuple[str, str]
-"""Database and table."""
 
 
 @dataclass(frozen=True, slots=True)

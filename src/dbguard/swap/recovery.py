@@ -11,11 +11,12 @@ from dbguard import sql
 from dbguard.config import Settings
 from dbguard.connections import YEAR, Connection, Sessions
 from dbguard.containers import Containers
+from dbguard.create_table import Place
 from dbguard.errors import Busy, QueryFailed
 from dbguard.loading import run_text
 from dbguard.model import Target
 from dbguard.sql import quoted
-from dbguard.swap.journal import Journal, Place
+from dbguard.swap.journal import Journal
 from dbguard.swap.programs import removals
 
 _LOCK = "dbguard_swap"

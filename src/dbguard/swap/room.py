@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 
 from dbguard.command import Command
 from dbguard.containers import Containers
+from dbguard.create_table import Place
 from dbguard.errors import RestoreFailed
 from dbguard.model import Login, Target
 from dbguard.sql import Asking
-from dbguard.swap.journal import Place
 from dbguard.swap.ties import IN_PLACE
 
 _MARGIN = 64 << 20

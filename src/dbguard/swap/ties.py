@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from dbguard.archive import Database
+from dbguard.create_table import Place
 from dbguard.engines.mysql import version_number
 from dbguard.errors import QueryFailed, RestoreFailed
 from dbguard.model import Target
 from dbguard.sql import Asking, Row, quoted
-from dbguard.swap.journal import Place
 
 IN_PLACE = "give --in-place to drop what is there and load over it: from then on only the safety backup leads back"
 _FOREIGN_KEYS = """

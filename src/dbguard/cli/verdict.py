@@ -99,7 +99,7 @@ def _judged_here(world: World, deletion: Deletion, whole: frozenset[str], *, las
         now=now,
         whole=whole,
     )
-    if last and verdict.allowed:
+    if last:  # also where another volume is refused here: the user may have named that one
         rely_on(catalogs, verdict, now + _HELD)
     if verdict.refused:
         names = ",".join(volume.volume for volume in verdict.refused)

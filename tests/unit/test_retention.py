@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbguard import retention
+from dbguard import layout, retention
 from dbguard.archive import Marks, Stored
 from dbguard.retention import SKEW, Plan, Policy
 from tests.unit.nouns import START, archive, listed
@@ -457,3 +457,15 @@ def test_what_settles_a_suspicious_one_stays_as_long_as_that_one() -> None:
     assert answer.keep[1].reasons == ("confirmed, and suspicious ones before it with it",)
     released = replace(odd, marks=Marks())
     assert kept(plan([released, word, *others], Policy(keep_last=1))) == [others[1]]
+
+
+def test_what_a_deletion_relied_on_stays_until_then() -> None:
+    """The mark bears the time; of several the latest counts, and from then on the rules decide."""
+    archives = [one(START + day * DAY) for day in range(9)]
+    relied, now = archives[2], archives[-1].summary.snapshot
+    names = [layout.mark("relied", now - DAY), layout.mark("relied", now + DAY), layout.mark("relied", now)]
+    archives[2] = replace(relied, marks=layout.marks(names))
+    policy = Policy(keep_last=1)
+    kept = {decision.archive.id: decision.reasons for decision in retention.plan(archives, policy, now=now).keep}
+    assert kept[relied.id] == (f"a volume was deleted because of it: until {now + DAY:%Y-%m-%d}",)
+    assert relied.id in {decision.archive.id for decision in retention.plan(archives, policy, now=now + DAY).remove}

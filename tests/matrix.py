@@ -127,6 +127,9 @@ class Outcome:
         return ""
 
 
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
+
+
 class Project:
     """A folder with a Compose file and whatever its kind makes of it."""
 
@@ -140,6 +143,7 @@ class Project:
         if who in {"v1", "s240"}:
             path = home("v1") if who == "v1" else home("2.40") / "cli-plugins"
             self.environment["PATH"] = f"{path}:{os.environ['PATH']}"
+        self._mounted: set[str] = set()  # by its containers, also by those that are gone
         self.write(COMPOSE)
 
     def write(self, text: str, name: str = "compose.yaml") -> None:
@@ -163,6 +167,7 @@ class Project:
 
     def create(self, *flags: str) -> None:
         self.made("docker", "compose", "--profile=*", *flags, "create")
+        self.containers()
 
     def volume(self, name: str, *labels: str) -> None:
         self.made("docker", "volume", "create", "--label=dbguard-test=1", *(f"--label={one}" for one in labels), name)
@@ -172,8 +177,9 @@ class Project:
         found += self.made("docker", "ps", "-aq", "--filter", f"name={self.name}").split()
         if not found:
             return []
-        answer = self.run("docker", "inspect", *sorted(set(found)))
-        return list(json.loads(answer.stdout))
+        containers = list(json.loads(self.run("docker", "inspect", *sorted(set(found))).stdout))
+        self._mounted |= {mount.get("Name", "") for one in containers for mount in one["Mounts"]}
+        return containers
 
     def volumes(self) -> dict[str, str]:
         """Of this project, named and anonymous: name to labels, which change when it is made anew."""
@@ -199,7 +205,7 @@ class Project:
         return {mount.get("Name", "") for one in self.containers() for mount in one["Mounts"]}
 
     def remove(self) -> None:
-        volumes = self.volumes()
+        volumes = self.volumes().keys() | {name for name in self._mounted if _ANONYMOUS.fullmatch(name)}
         if ids := [one["Id"] for one in self.containers()]:
             self.run("docker", "rm", "-fv", *ids)
         if volumes:
@@ -380,7 +386,7 @@ def measure(project: Project, line: Line, result: Outcome) -> None:
     after = project.volumes_named(before)
     result.code, result.said = done.returncode, done.stderr.decode()
     result.died = {name for name, labels in before.items() if after.get(name) != labels}
-    result.abandoned = {name for name in (held - project.held()) & set(after) if re.fullmatch("[0-9a-f]{64}", name)}
+    result.abandoned = {name for name in (held - project.held()) & set(after) if _ANONYMOUS.fullmatch(name)}
 
 
 def _announce(project: Project, line: Line, result: Outcome, known: set[str]) -> None:

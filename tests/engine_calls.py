@@ -13,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -259,9 +258,8 @@ def _on_the_host(folder: Path) -> Iterator[Recorded]:
         yield "doctor --clean", job.calls("doctor", "--clean")
         left = job.stack.here("docker", "ps", "--all", "--quiet", "--no-trunc").stdout
         assert throwaway not in left, "nothing was there to be cleaned"
-        job.calls("backup", "now")  # the restore has written
-        time.sleep(15)  # what InnoDB still has to write
-        yield "compose down --volumes", job.calls("compose", "down", "--volumes", "--timeout", "1")
+        down = ("compose", "--backup-first", "down", "--volumes", "--timeout", "1")  # the restore has written
+        yield "compose down --volumes", job.calls(*down)
 
 
 def _with_a_sidecar(folder: Path, image: str) -> Iterator[Recorded]:

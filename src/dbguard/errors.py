@@ -18,6 +18,7 @@ DbguardError                1   failed
 │  └─ StorageUnavailable    69  the place cannot be read at all: never "no backup"
 │     └─ NotSetUp               no archive was ever written there, as far as anyone remembers
 ├─ EngineUnavailable        69  the Docker Engine does not answer
+│  └─ CallRefused               a proxy in front of it does not allow this call
 ├─ NoKey                    1   an encrypted archive, and no private key that opens it
 ├─ PruneRefused             1   a plan that removes more than anybody should without a look
 ├─ ArchiveDamaged           4   checksum, truncation, a manifest that contradicts its data
@@ -119,6 +120,10 @@ class NotSetUp(StorageUnavailable):
 
 class EngineUnavailable(DbguardError):
     exit_code = 69
+
+
+class CallRefused(EngineUnavailable):
+    pass
 
 
 class NoKey(DbguardError):

@@ -33,10 +33,10 @@ WORKING = (pytest.param("trixie", marks=pytest.mark.soak), NEWEST)
 """Debian's suites whose HAProxy lets a program's stream through: 3.0.11 and 3.2.26."""
 OLD = "bookworm"
 LEVELS = {
-    "read": ("list, cat, hold, prune", "compose down --volumes"),
+    "read": ("list, cat, hold, prune",),
     "backup": ("discover", "backup now", "restore", "doctor", "run", "any of these, answered by the sidecar"),
     "clean": ("doctor --clean",),
-    "verify": ("verify",),
+    "verify": ("verify", "compose down --volumes"),
 }
 """The rows of the page's table that each level of the configuration adds."""
 ID = "0a" * 32

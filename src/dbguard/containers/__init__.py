@@ -21,7 +21,7 @@ from dbguard.containers.files import only_folder, unpacked
 from dbguard.containers.holding import hold
 from dbguard.containers.isolated import Isolated, isolated
 from dbguard.containers.onlooker import onlooker
-from dbguard.errors import DbguardError, EngineUnavailable, NotFound
+from dbguard.errors import CallRefused, DbguardError, EngineUnavailable, NotFound
 from dbguard.model import Container, Mount, Volume
 from dbguard.process import ExecState, Process
 
@@ -146,10 +146,11 @@ class Containers:
 
     def exists(self, container: str, path: str) -> bool:
         """Whether there is such a file or folder in a running or stopped container."""
+        client: Any = self._client  # docker-py asks for no file without fetching it
+        url = client._url("/containers/{0}/archive", container)
         try:
             with translated(f"{path} in container {container}"):
-                stream, _ = self._client.get_archive(container, path)
-                stream.close()
+                client._raise_for_status(client.head(url, params={"path": path}, timeout=_QUICK))
         except NotFound:
             return False
         return True
@@ -160,7 +161,7 @@ class Containers:
             with translated(f"{path} in container {container}"):
                 stream, _ = self._client.get_archive(container, path)
                 return only_folder(stream, path)
-        except NotFound:
+        except (NotFound, CallRefused):
             return None
 
     def stop(self, container: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import requests
 
-from dbguard.errors import EngineUnavailable, ExecFailed, NotFound
+from dbguard.errors import CallRefused, EngineUnavailable, ExecFailed, NotFound
 
 
 @contextlib.contextmanager
@@ -24,9 +24,11 @@ def translated(what: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         if error.response is not None and error.response.status_code == 409:
             raise ExecFailed(f"{what}: {error.explanation}") from error
-        refused = error.response is not None and error.response.status_code == 403
-        hint = "a socket proxy refused it: docs/socket-proxies.md lists what each job asks" if refused else None
-        raise EngineUnavailable(f"{what}: the engine answered {error.explanation or error}", hint=hint) from error
+        said = f"{what}: the engine answered {error.explanation or error}"
+        if error.response is not None and error.response.status_code == 403:
+            hint = "a socket proxy refused it: docs/socket-proxies.md lists what each job asks"
+            raise CallRefused(said, hint=hint) from error
+        raise EngineUnavailable(said) from error
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise EngineUnavailable(
             f"the Docker Engine does not answer: {error}",

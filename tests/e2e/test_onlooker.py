@@ -57,6 +57,19 @@ def test_files_of_a_volume_that_no_container_has(containers: Containers, filled:
     assert docker("image", "inspect", "--format", "{{.Size}}", NOTHING).strip() == "0"
 
 
+def test_what_is_there_is_asked_without_fetching_it(containers: Containers, volume: str, tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("17\n")
+    with containers.looking_into(volume, writable=True) as container:
+        path = f"{container.mounts[0].destination}/PG_VERSION"
+        assert containers.is_empty(container.id, container.mounts[0].destination) is True
+        assert not containers.exists(container.id, path)
+        assert containers.file(container.id, path) is None
+        docker("cp", str(tmp_path / "PG_VERSION"), f"{container.id}:{path}")
+        assert containers.is_empty(container.id, container.mounts[0].destination) is False
+        assert containers.exists(container.id, path)
+        assert b"".join(containers.file(container.id, path) or ()) == b"17\n"
+
+
 def test_it_is_left_alone(containers: Containers, filled: str, tmp_path: Path) -> None:
     before = docker("volume", "inspect", filled)
     with containers.looking_into(filled) as container, pytest.raises(AssertionError, match="read-only"):
